@@ -1,0 +1,58 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dossier
+
+import "time"
+
+// History is what happened to a tag, a repository or an image.
+type History struct {
+	Subject string        `json:"subject"` // as asked for, normalised
+	AsOf    time.Time     `json:"asOf"`
+	Tags    []TagInterval `json:"tags"`   // newest first
+	Layers  []LayerStep   `json:"layers"` // base first; empty when a whole repository was asked for
+}
+
+// LayerStep is one instruction of an image's history and the layer it made.
+type LayerStep struct {
+	Platform    string    `json:"platform"`
+	Instruction string    `json:"instruction"` // as its configuration says; empty when it says nothing
+	Created     time.Time `json:"created,omitzero"`
+	Comment     string    `json:"comment,omitempty"`
+	Layer       Digest    `json:"layer,omitempty"`  // empty: it made no layer
+	DiffID      Digest    `json:"diffID,omitempty"` // digest of the uncompressed layer
+	Size        int64     `json:"size"`             // compressed, in bytes
+	Base        string    `json:"base,omitempty"`   // the known image that has this layer in the same place
+}
+
+// Field says where a search term was found.
+type Field string
+
+// The fields that can be searched.
+const (
+	FieldDigest    Field = "digest"
+	FieldReference Field = "reference"
+	FieldLabel     Field = "label"    // a label or annotation, "key=value" or its value
+	FieldSource    Field = "source"   // where the source code lies
+	FieldRevision  Field = "revision" // which commit
+	FieldBase      Field = "base"     // name or digest of the base image
+	FieldLayer     Field = "layer"    // digest of a layer or its diffID
+	FieldProgram   Field = "program"  // path of a Go main package
+)
+
+// Found is one image that a search found.
+type Found struct {
+	Digest     Digest    `json:"digest"` // the image: a root, or a manifest that nothing contains
+	Field      Field     `json:"field"`
+	Match      string    `json:"match"` // what was found there
+	References []string  `json:"references"`
+	Running    []Running `json:"running"`
+}
+
+// FoundList is the result of a search.
+type FoundList struct {
+	Term      string    `json:"term"`
+	AsOf      time.Time `json:"asOf"`
+	Found     []Found   `json:"found"`
+	Truncated bool      `json:"truncated,omitempty"` // there is more than the limit
+}
