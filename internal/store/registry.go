@@ -1,0 +1,161 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"time"
+
+	"dossier.dev/dossier"
+)
+
+// What this file holds is the truth of Dossier's own registry, unlike the
+// projections of images that lie elsewhere. Its repositories go by their path,
+// "org/app", and in references by their name, "HOST/org/app", where HOST is what
+// the registry is called.
+
+// Repository is a repository of the registry.
+type Repository struct {
+	Path      string
+	Name      string // as in references and tag intervals
+	CreatedAt time.Time
+}
+
+// RegistryReader reads repositories and their tags.
+type RegistryReader interface {
+	// RegistryName returns what the registry is called, or "" when it has no name yet.
+	RegistryName(ctx context.Context) (string, error)
+	// Repository returns the repository of a path, or KindNotFound.
+	Repository(ctx context.Context, path string) (Repository, error)
+	// Repositories returns up to limit repositories after a path, in the order of paths.
+	Repositories(ctx context.Context, after string, limit int) ([]Repository, error)
+	// OpenTags returns up to limit tags of a repository, by name, that point
+	// somewhere now, after a tag and in order.
+	OpenTags(ctx context.Context, name, after string, limit int) ([]string, error)
+}
+
+// RegistryWriter changes repositories and their tags.
+type RegistryWriter interface {
+	// NameRegistry gives the registry its name if it has none, and returns the one it has.
+	NameRegistry(ctx context.Context, name string) (string, error)
+	// PutRepository adds a repository unless it is there. KindInvalid: the
+	// registry has no name.
+	PutRepository(ctx context.Context, path string, at time.Time) (Repository, error)
+	// SetTag points a tag of an own repository at a digest. A fixed tag that
+	// points elsewhere stays and is a KindConflict that says where to and since when.
+	SetTag(ctx context.Context, tag NameTag, d dossier.Digest, at time.Time, fixed bool) (TagMove, error)
+	// ClearTag makes a tag of an own repository point nowhere.
+	ClearTag(ctx context.Context, tag NameTag, at time.Time) (TagMove, error)
+}
+
+// TagMove is what SetTag or ClearTag did. A clock that went backwards must not
+// undo a push, so At may be somewhat later than what was asked for.
+type TagMove struct {
+	Moved bool           // false: it was so already
+	Was   dossier.Digest // where the tag pointed before; "": nowhere
+	At    time.Time
+}
+
+// ContentReader reads what repositories hold. A path whose repository is not
+// there holds nothing.
+type ContentReader interface {
+	// LinkedBlob returns the record of a blob that a repository holds, or KindNotFound.
+	LinkedBlob(ctx context.Context, path string, d dossier.Digest) (Blob, error)
+	// BlobHolders returns up to limit paths of repositories that hold a blob, in order.
+	BlobHolders(ctx context.Context, d dossier.Digest, limit int) ([]string, error)
+	// Manifest returns a manifest that a repository holds, or KindNotFound.
+	Manifest(ctx context.Context, path string, d dossier.Digest) (Manifest, error)
+	// Referrers returns manifests that name a subject, without their bodies, by
+	// digest.
+	Referrers(ctx context.Context, q ReferrerQuery) ([]Manifest, error)
+	// Upload returns an upload of a repository, or KindNotFound.
+	Upload(ctx context.Context, path, id string) (Upload, error)
+}
+
+// Manifest is a manifest or an index in a repository. Pushed to two
+// repositories it is two.
+type Manifest struct {
+	Repository   string // path
+	Digest       dossier.Digest
+	MediaType    string
+	ArtifactType string         // distribution spec, "Listing Referrers"
+	Subject      dossier.Digest // what it refers to, there or not; may be empty
+	Annotations  []byte         // a JSON object; kept where there is a subject
+	Size         int64          // of Body, in bytes
+	Body         []byte
+	PushedAt     time.Time // first
+}
+
+// Child is something that a manifest needs.
+type Child struct {
+	Digest   dossier.Digest
+	Blob     bool // a blob, else a manifest
+	Optional bool // it may be missing
+}
+
+// ReferrerQuery selects referrers.
+type ReferrerQuery struct {
+	Repository   string // path
+	Subject      dossier.Digest
+	ArtifactType string         // empty: any
+	After        dossier.Digest // of the referrer
+	Limit        int
+}
+
+// ContentWriter changes what repositories hold.
+type ContentWriter interface {
+	// LinkBlob makes a repository hold a blob, whose record must be there.
+	LinkBlob(ctx context.Context, path string, d dossier.Digest, at time.Time) error
+	// UnlinkBlob takes a blob out of a repository. KindNotFound: it is not
+	// there. KindConflict: a manifest needs it.
+	UnlinkBlob(ctx context.Context, del Deletion) error
+	// PutManifest adds a manifest unless it is there. When the repository lacks
+	// children that are not optional it returns those and writes nothing.
+	// As long as a manifest is there its children cannot be removed.
+	PutManifest(ctx context.Context, m Manifest, children []Child) (missing []dossier.Digest, err error)
+	// DeleteManifest takes a manifest out of a repository; tags are left to the
+	// caller. KindNotFound: it is not there. KindConflict: an index needs it.
+	DeleteManifest(ctx context.Context, del Deletion) error
+}
+
+// Deletion says what is removed from a repository, when and by whom. It is kept.
+type Deletion struct {
+	Repository string // path
+	Digest     dossier.Digest
+	At         time.Time
+	By         string
+}
+
+// Upload is a blob on its way into a repository. Whoever writes it holds it.
+type Upload struct {
+	ID         string
+	Repository string // path
+	Owner      string // who began it
+	Key        string // of the blob
+	Token      []byte // of the blob store; nil: nothing was written yet
+	Size       int64  // bytes written
+	Algorithm  string // of the digest that the client promised; empty: not said
+	Hash       []byte // state of a hash of that algorithm, where it is not the blob store's
+	Holder     string
+	HeldUntil  time.Time
+	ExpiresAt  time.Time
+}
+
+// UploadWriter changes uploads.
+type UploadWriter interface {
+	// CreateUpload adds an upload that nobody holds.
+	CreateUpload(ctx context.Context, u Upload) error
+	// HoldUpload gives an upload to holder until a time. KindNotFound: there is
+	// none of that ID in the repository. KindConflict: somebody else holds it at now.
+	HoldUpload(ctx context.Context, path, id, holder string, now, until time.Time) (Upload, error)
+	// RenewUpload lets who holds an upload hold it longer. KindConflict: holder does not.
+	RenewUpload(ctx context.Context, id, holder string, until time.Time) error
+	// SaveUpload keeps Key, Token, Size, Hash and ExpiresAt of an upload that u.Holder
+	// holds, and lets go of it. KindConflict: u.Holder does not hold it.
+	SaveUpload(ctx context.Context, u Upload) error
+	// EndUpload removes an upload. KindConflict: holder does not hold it.
+	EndUpload(ctx context.Context, id, holder string) error
+	// ExpireUploads removes up to limit uploads that expired before now and that nobody holds.
+	ExpireUploads(ctx context.Context, now time.Time, limit int) (int, error)
+}

@@ -1,0 +1,222 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+)
+
+const (
+	linkedBlob = `
+SELECT b.digest, b.key, b.size FROM repository_blob AS r JOIN blob AS b ON b.digest = r.digest
+WHERE r.repository = $1 AND r.digest = $2`
+
+	blobHolders = `SELECT repository FROM repository_blob WHERE digest = $1 ORDER BY repository LIMIT $2`
+
+	linkBlob = `
+INSERT INTO repository_blob (repository, digest, linked_at) VALUES ($1, $2, $3)
+ON CONFLICT (repository, digest) DO NOTHING`
+
+	unlinkBlob = `
+DELETE FROM repository_blob WHERE repository = $1 AND digest = $2
+  AND NOT EXISTS (SELECT 1 FROM manifest_blob WHERE repository = $1 AND blob = $2)`
+
+	manifestOfBlob = `SELECT manifest FROM manifest_blob WHERE repository = $1 AND blob = $2 ORDER BY manifest LIMIT 1`
+
+	blobsThere = `
+SELECT digest FROM repository_blob WHERE repository = $1 AND digest IN (SELECT key FROM json_each($2))`
+
+	manifestsThere = `
+SELECT digest FROM manifest WHERE repository = $1 AND digest IN (SELECT key FROM json_each($2))`
+
+	referrerColumns = `repository, digest, media_type, artifact_type, subject, size, pushed_at, annotations`
+
+	manifestByDigest = `
+SELECT ` + referrerColumns + `, body FROM manifest WHERE repository = $1 AND digest = $2`
+
+	referrersAfter = `
+SELECT ` + referrerColumns + ` FROM manifest
+WHERE repository = $1 AND subject = $2 AND subject <> '' AND digest > $3
+  AND ($4 = '' OR artifact_type = $4)
+ORDER BY digest LIMIT $5`
+
+	// insertManifest also locks a row that is there: who deletes it waits.
+	insertManifest = `
+INSERT INTO manifest (repository, digest, media_type, artifact_type, subject, size, pushed_at, annotations, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (repository, digest) DO UPDATE SET media_type = excluded.media_type`
+
+	insertManifestBlobs     = `INSERT INTO manifest_blob (repository, manifest, blob) VALUES `
+	insertManifestBlobsTail = ` ON CONFLICT (repository, manifest, blob) DO NOTHING`
+
+	insertManifestChildren     = `INSERT INTO manifest_child (repository, manifest, child) VALUES `
+	insertManifestChildrenTail = ` ON CONFLICT (repository, manifest, child) DO NOTHING`
+
+	deleteManifest = `
+DELETE FROM manifest WHERE repository = $1 AND digest = $2
+  AND NOT EXISTS (SELECT 1 FROM manifest_child WHERE repository = $1 AND child = $2)`
+
+	parentOfManifest = `SELECT manifest FROM manifest_child WHERE repository = $1 AND child = $2 ORDER BY manifest LIMIT 1`
+
+	insertTombstone = `
+INSERT INTO tombstone (repository, digest, kind, deleted_at, deleted_by) VALUES ($1, $2, $3, $4, $5)`
+)
+
+func scanReferrer(row scanner, m *store.Manifest) error {
+	var pushed int64
+	err := row.Scan(&m.Repository, &m.Digest, &m.MediaType, &m.ArtifactType, &m.Subject, &m.Size, &pushed, &m.Annotations)
+	m.PushedAt = instant(pushed)
+	return err
+}
+
+func scanManifest(row scanner, m *store.Manifest) error {
+	var pushed int64
+	err := row.Scan(&m.Repository, &m.Digest, &m.MediaType, &m.ArtifactType, &m.Subject, &m.Size, &pushed, &m.Annotations, &m.Body)
+	m.PushedAt = instant(pushed)
+	return err
+}
+
+// LinkedBlob implements [store.ContentReader].
+func (r reader) LinkedBlob(ctx context.Context, path string, d dossier.Digest) (store.Blob, error) {
+	const op = "finding blob"
+	b, ok, err := one(ctx, r.session, op, scanBlob, linkedBlob, path, d)
+	if err == nil && !ok {
+		err = dossier.Errorf(dossier.KindNotFound, op, string(d), "it is not in "+path)
+	}
+	return b, err
+}
+
+// BlobHolders implements [store.ContentReader].
+func (r reader) BlobHolders(ctx context.Context, d dossier.Digest, limit int) ([]string, error) {
+	return all(ctx, r.session, "finding blob", scanOne[string], blobHolders, d, max(0, limit))
+}
+
+// Manifest implements [store.ContentReader].
+func (r reader) Manifest(ctx context.Context, path string, d dossier.Digest) (store.Manifest, error) {
+	const op = "finding manifest"
+	m, ok, err := one(ctx, r.session, op, scanManifest, manifestByDigest, path, d)
+	if err == nil && !ok {
+		err = dossier.Errorf(dossier.KindNotFound, op, string(d), "it is not in "+path)
+	}
+	return m, err
+}
+
+// Referrers implements [store.ContentReader].
+func (r reader) Referrers(ctx context.Context, q store.ReferrerQuery) ([]store.Manifest, error) {
+	return all(ctx, r.session, "finding referrers", scanReferrer, referrersAfter,
+		q.Repository, q.Subject, q.After, q.ArtifactType, max(0, q.Limit))
+}
+
+// LinkBlob implements [store.ContentWriter].
+func (t *tx) LinkBlob(ctx context.Context, path string, d dossier.Digest, at time.Time) error {
+	_, err := t.exec(ctx, "linking blob", linkBlob, path, d, micros(at))
+	return err
+}
+
+// UnlinkBlob implements [store.ContentWriter].
+func (t *tx) UnlinkBlob(ctx context.Context, del store.Deletion) error {
+	const op = "deleting blob"
+	n, err := t.exec(ctx, op, unlinkBlob, del.Repository, del.Digest)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return t.whyKept(ctx, op, manifestOfBlob, del)
+	}
+	_, err = t.exec(ctx, op, insertTombstone, del.Repository, del.Digest, "blob", micros(del.At), del.By)
+	return err
+}
+
+// DeleteManifest implements [store.ContentWriter].
+func (t *tx) DeleteManifest(ctx context.Context, del store.Deletion) error {
+	const op = "deleting manifest"
+	n, err := t.exec(ctx, op, deleteManifest, del.Repository, del.Digest)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return t.whyKept(ctx, op, parentOfManifest, del)
+	}
+	_, err = t.exec(ctx, op, insertTombstone, del.Repository, del.Digest, "manifest", micros(del.At), del.By)
+	return err
+}
+
+// whyKept returns why nothing was deleted: a manifest needs it, or it is not there.
+func (t *tx) whyKept(ctx context.Context, op, query string, del store.Deletion) error {
+	holder, held, err := one(ctx, t.session, op, scanOne[string], query, del.Repository, del.Digest)
+	switch {
+	case err != nil:
+		return err
+	case held:
+		return &dossier.Error{Kind: dossier.KindConflict, Op: op, Subject: string(del.Digest),
+			Hint: "Delete that manifest first.", Err: fmt.Errorf("manifest %s needs it", holder)}
+	}
+	return dossier.Errorf(dossier.KindNotFound, op, string(del.Digest), "it is not in "+del.Repository)
+}
+
+// PutManifest implements [store.ContentWriter].
+func (t *tx) PutManifest(ctx context.Context, m store.Manifest, children []store.Child) ([]dossier.Digest, error) {
+	const op = "keeping manifest"
+	blobs, err := t.there(ctx, op, blobsThere, m.Repository, children, true)
+	if err != nil {
+		return nil, err
+	}
+	manifests, err := t.there(ctx, op, manifestsThere, m.Repository, children, false)
+	if err != nil {
+		return nil, err
+	}
+	var missing []dossier.Digest
+	var blobRows, childRows [][]any
+	for _, c := range children {
+		switch {
+		case c.Blob && blobs[c.Digest]:
+			blobRows = append(blobRows, []any{m.Repository, m.Digest, c.Digest})
+		case !c.Blob && manifests[c.Digest]:
+			childRows = append(childRows, []any{m.Repository, m.Digest, c.Digest})
+		case !c.Optional:
+			missing = append(missing, c.Digest)
+		}
+	}
+	if len(missing) > 0 {
+		return missing, nil
+	}
+	_, err = t.exec(ctx, op, insertManifest, m.Repository, m.Digest, m.MediaType, m.ArtifactType, m.Subject,
+		m.Size, micros(m.PushedAt), m.Annotations, m.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.insert(ctx, op, insertManifestBlobs, insertManifestBlobsTail, blobRows); err != nil {
+		return nil, err
+	}
+	return nil, t.insert(ctx, op, insertManifestChildren, insertManifestChildrenTail, childRows)
+}
+
+// there returns which of the children that are blobs, or that are not, are in a
+// repository.
+func (t *tx) there(ctx context.Context, op, query, path string, children []store.Child, blobs bool) (map[dossier.Digest]bool, error) {
+	var wanted []dossier.Digest
+	for _, c := range children {
+		if c.Blob == blobs {
+			wanted = append(wanted, c.Digest)
+		}
+	}
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	list, err := keys(wanted)
+	if err != nil {
+		return nil, err
+	}
+	found, err := all(ctx, t.session, op, scanOne[dossier.Digest], query, path, list)
+	set := make(map[dossier.Digest]bool, len(found))
+	for _, d := range found {
+		set[d] = true
+	}
+	return set, err
+}

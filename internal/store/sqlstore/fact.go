@@ -1,0 +1,238 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+)
+
+const (
+	factColumns = `position, id, subject, seq, kind, source, valid_at, recorded_at, salt, prev, leaf, body`
+
+	factByID = `SELECT ` + factColumns + ` FROM fact WHERE id = $1`
+
+	// lockHead makes other writers of the subject wait until the end of the
+	// transaction, and gives the end of its chain.
+	lockHead = `
+INSERT INTO head (subject, seq, leaf) VALUES ($1, 0, '')
+ON CONFLICT (subject) DO UPDATE SET seq = head.seq
+RETURNING seq, leaf`
+
+	moveHead = `UPDATE head SET seq = $2, leaf = $3 WHERE subject = $1`
+
+	insertFact = `
+INSERT INTO fact (id, subject, seq, kind, source, valid_at, recorded_at, body_hash, salt, prev, leaf, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+ON CONFLICT (id) DO NOTHING
+RETURNING position`
+
+	insertRetraction = `INSERT INTO retraction (fact, by, recorded_at) VALUES ($1, $2, $3)`
+
+	// factsHolding ranks the facts of each subject, kind and source that are
+	// known and valid by then and not taken back, newest first.
+	factsHolding = `
+WITH ranked AS (
+    SELECT f.position AS held, ROW_NUMBER() OVER (
+        PARTITION BY f.subject, f.kind, f.source ORDER BY f.valid_at DESC, f.seq DESC) AS nth
+    FROM fact AS f
+    WHERE f.subject IN (SELECT key FROM json_each($1))
+      AND f.kind <> 'retraction'
+      AND ($2 = '{}' OR f.kind IN (SELECT key FROM json_each($3)))
+      AND f.recorded_at <= $4 AND f.valid_at <= $5
+      AND NOT EXISTS (SELECT 1 FROM retraction AS r WHERE r.fact = f.position AND r.recorded_at <= $4)
+)
+SELECT ` + factColumns + ` FROM ranked JOIN fact ON position = held
+WHERE nth = 1 ORDER BY subject, kind, source`
+
+	factChain = `SELECT ` + factColumns + ` FROM fact WHERE subject = $1 AND seq > $2 ORDER BY seq LIMIT $3`
+
+	factsAfter = `SELECT ` + factColumns + ` FROM fact WHERE position > $1 ORDER BY position LIMIT $2`
+)
+
+const (
+	saltSize = 32
+	// holdingSubjects is of how many subjects Holding has the facts in memory
+	// at a time, chainFacts how many facts Chain has.
+	holdingSubjects = 256
+	chainFacts      = 100
+)
+
+func scanFact(row scanner, f *store.Positioned) error {
+	var validAt, recordedAt int64
+	if err := row.Scan(&f.Position, &f.ID, &f.Subject, &f.Seq, &f.Kind, &f.Source,
+		&validAt, &recordedAt, &f.Salt, &f.Prev, &f.Leaf, &f.Body); err != nil {
+		return err
+	}
+	f.ValidAt, f.RecordedAt = instant(validAt), instant(recordedAt)
+	if len(f.Body) == 0 {
+		f.Body = nil // the engines differ in how they give an empty one
+	}
+	return nil
+}
+
+// head is the end of a subject's chain.
+type head struct {
+	seq  int64
+	leaf dossier.Digest
+}
+
+func scanHead(row scanner, h *head) error { return row.Scan(&h.seq, &h.leaf) }
+
+// Record implements [store.FactWriter].
+func (t *tx) Record(ctx context.Context, s dossier.Statement) (dossier.Fact, bool, error) {
+	const op = "recording fact"
+	if err := s.Validate(); err != nil {
+		return dossier.Fact{}, false, err
+	}
+	f := dossier.Fact{ID: s.ID(), Statement: s, RecordedAt: t.now}
+	f.ValidAt = dossier.Instant(s.ValidAt)
+	if len(f.Body) == 0 {
+		f.Body = nil
+	}
+	if kept, ok, err := one(ctx, t.session, op, scanFact, factByID, f.ID); err != nil || ok {
+		return kept.Fact, false, err
+	}
+	retracted, err := t.retracted(ctx, s)
+	if err != nil {
+		return dossier.Fact{}, false, err
+	}
+	end, _, err := one(ctx, t.session, op, scanHead, lockHead, f.Subject)
+	if err != nil {
+		return dossier.Fact{}, false, err
+	}
+	f.Seq, f.Prev = end.seq, end.leaf
+	return t.append(ctx, f, retracted)
+}
+
+// retracted returns the position of the fact that a statement takes back, or 0
+// when it is no retraction.
+func (t *tx) retracted(ctx context.Context, s dossier.Statement) (int64, error) {
+	const op = "recording retraction"
+	if s.Kind != dossier.FactRetraction {
+		return 0, nil
+	}
+	var body dossier.RetractionBody
+	if err := json.Unmarshal(s.Body, &body); err != nil {
+		return 0, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Subject: string(s.Subject), Err: err}
+	}
+	if _, err := dossier.ParseDigest(string(body.Fact)); err != nil {
+		return 0, fmt.Errorf("%s: %w", op, err)
+	}
+	f, ok, err := one(ctx, t.session, op, scanFact, factByID, body.Fact)
+	if err != nil {
+		return 0, err
+	}
+	if !ok || f.Subject != s.Subject || f.Kind == dossier.FactRetraction {
+		return 0, dossier.Errorf(dossier.KindInvalid, op, string(body.Fact), "it is no fact of "+string(s.Subject)+" that can be taken back")
+	}
+	return f.Position, nil
+}
+
+// append adds f to the chain whose last link f.Seq and f.Prev name. The caller
+// has locked its head.
+func (t *tx) append(ctx context.Context, f dossier.Fact, retracted int64) (dossier.Fact, bool, error) {
+	const op = "recording fact"
+	f.Seq++
+	f.Salt = make([]byte, saltSize)
+	rand.Read(f.Salt) // never fails
+	bodyHash := dossier.BodyHash(f.Salt, f.Body)
+	f.Leaf = f.LeafOf(bodyHash)
+	body := f.Body
+	if body == nil {
+		body = []byte{} // NULL is for what was erased
+	}
+	position, ok, err := one(ctx, t.session, op, scanOne[int64], insertFact, f.ID, f.Subject, f.Seq, f.Kind, f.Source,
+		micros(f.ValidAt), micros(f.RecordedAt), bodyHash, f.Salt, f.Prev, f.Leaf, body)
+	if err != nil {
+		return dossier.Fact{}, false, err
+	}
+	if !ok { // another transaction recorded it while this one waited for the head
+		kept, _, err := one(ctx, t.session, op, scanFact, factByID, f.ID)
+		return kept.Fact, false, err
+	}
+	if retracted != 0 {
+		if _, err := t.exec(ctx, op, insertRetraction, retracted, position, micros(f.RecordedAt)); err != nil {
+			return dossier.Fact{}, false, err
+		}
+	}
+	if _, err := t.exec(ctx, op, moveHead, f.Subject, f.Seq, f.Leaf); err != nil {
+		return dossier.Fact{}, false, err
+	}
+	return f, true, nil
+}
+
+// Fact implements [store.FactReader].
+func (r reader) Fact(ctx context.Context, id dossier.Digest) (dossier.Fact, error) {
+	const op = "reading fact"
+	f, ok, err := one(ctx, r.session, op, scanFact, factByID, id)
+	if err == nil && !ok {
+		err = dossier.Errorf(dossier.KindNotFound, op, string(id), "there is no such fact")
+	}
+	return f.Fact, err
+}
+
+// Holding implements [store.FactReader].
+func (r reader) Holding(ctx context.Context, subjects []dossier.Digest, at dossier.Times, kinds ...dossier.FactKind) iter.Seq2[dossier.Fact, error] {
+	return func(yield func(dossier.Fact, error) bool) {
+		kindKeys, err := keys(kinds)
+		if err != nil {
+			yield(dossier.Fact{}, err)
+			return
+		}
+		sorted := slices.Compact(slices.Sorted(slices.Values(subjects)))
+		for part := range slices.Chunk(sorted, holdingSubjects) {
+			subjectKeys, err := keys(part)
+			if err != nil {
+				yield(dossier.Fact{}, err)
+				return
+			}
+			facts, err := all(ctx, r.session, "reading facts", scanFact, factsHolding,
+				subjectKeys, kindKeys, kindKeys, bound(at.Recorded), bound(at.Valid))
+			if err != nil {
+				yield(dossier.Fact{}, err)
+				return
+			}
+			for _, f := range facts {
+				if !yield(f.Fact, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Chain implements [store.FactReader].
+func (r reader) Chain(ctx context.Context, subject dossier.Digest) iter.Seq2[dossier.Fact, error] {
+	return func(yield func(dossier.Fact, error) bool) {
+		for after := int64(0); ; {
+			facts, err := all(ctx, r.session, "reading facts", scanFact, factChain, subject, after, chainFacts)
+			if err != nil {
+				yield(dossier.Fact{}, err)
+				return
+			}
+			for _, f := range facts {
+				if !yield(f.Fact, nil) {
+					return
+				}
+				after = f.Seq
+			}
+			if len(facts) < chainFacts {
+				return
+			}
+		}
+	}
+}
+
+// Facts implements [store.FactReader].
+func (r reader) Facts(ctx context.Context, after int64, limit int) ([]store.Positioned, error) {
+	return all(ctx, r.session, "reading facts", scanFact, factsAfter, after, max(0, limit))
+}

@@ -1,0 +1,249 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+)
+
+const (
+	putCluster = `INSERT INTO cluster (id, name) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET name = excluded.name`
+
+	clustersByName = `SELECT id, name FROM cluster ORDER BY name, id`
+
+	openPlaces = `
+SELECT id, cluster, key, body FROM place
+WHERE cluster = $1 AND key = $2 AND to_at IS NULL`
+
+	insertPlaces = `INSERT INTO place (cluster, key, namespace, digest, asked, run, from_at, body) VALUES `
+
+	// endPlace never ends an interval before it began.
+	endPlace = `UPDATE place SET to_at = CASE WHEN from_at > $2 THEN from_at ELSE $2 END WHERE id = $1`
+
+	// selectPlaces is completed by a condition on time, those of the query, and
+	// placesOrder. $1 to $3 say after which row to go on, $4 how many to read.
+	selectPlaces = `SELECT id, cluster, key, body FROM place WHERE (cluster, key, id) > ($1, $2, $3)`
+	placesOpen   = ` AND to_at IS NULL`
+	placesAt     = ` AND from_at <= $%[1]d AND (to_at IS NULL OR to_at > $%[1]d)`
+	placesOrder  = ` ORDER BY cluster, key, id LIMIT $4`
+
+	firstRuns = `
+SELECT digest, MIN(from_at) FROM place
+WHERE digest IN (SELECT key FROM json_each($1)) AND run IS NOT NULL
+GROUP BY digest`
+)
+
+// placesPage is how many rows Places has in memory at a time.
+const placesPage = 2000
+
+// placeRow is a row of place.
+type placeRow struct {
+	id           int64
+	cluster, key string
+	body         []byte // dossier.Place as JSON
+}
+
+func scanPlace(row scanner, p *placeRow) error {
+	return row.Scan(&p.id, &p.cluster, &p.key, &p.body)
+}
+
+// PutCluster implements [store.PlaceWriter].
+func (t *tx) PutCluster(ctx context.Context, c dossier.Cluster) error {
+	_, err := t.exec(ctx, "keeping cluster", putCluster, c.ID, c.Name)
+	return err
+}
+
+// PutPlaces implements [store.PlaceWriter]. KindInvalid: a place belongs to
+// another cluster or key.
+func (t *tx) PutPlaces(ctx context.Context, cluster, key string, places []dossier.Place, at time.Time) (bool, error) {
+	const op = "keeping places"
+	wanted, order, err := placeRows(cluster, key, places, at)
+	if err != nil {
+		return false, err
+	}
+	if err := t.lockCluster(ctx, cluster); err != nil {
+		return false, err
+	}
+	open, err := all(ctx, t.session, op, scanPlace, openPlaces, cluster, key)
+	if err != nil {
+		return false, err
+	}
+	changed := false
+	for _, p := range open {
+		if _, ok := wanted[string(p.body)]; ok {
+			delete(wanted, string(p.body))
+			continue
+		}
+		if _, err := t.exec(ctx, op, endPlace, p.id, micros(at)); err != nil {
+			return false, err
+		}
+		changed = true
+	}
+	rows := make([][]any, 0, len(wanted))
+	for _, body := range order {
+		if row, ok := wanted[body]; ok {
+			rows = append(rows, row)
+		}
+	}
+	if len(rows) == 0 {
+		return changed, nil
+	}
+	return true, t.insert(ctx, op, insertPlaces, "", rows)
+}
+
+// placeRows returns the rows to insert for places by their body, and the bodies
+// in order. Equal places are one.
+func placeRows(cluster, key string, places []dossier.Place, at time.Time) (rows map[string][]any, order []string, err error) {
+	rows = make(map[string][]any, len(places))
+	for _, p := range places {
+		if p.Cluster != cluster || p.Key() != key {
+			return nil, nil, dossier.Errorf(dossier.KindInvalid, "keeping places", key, "a place belongs to "+p.Key()+" of cluster "+p.Cluster)
+		}
+		body, err := json.Marshal(p)
+		if err != nil {
+			return nil, nil, fmt.Errorf("writing place %s: %w", key, err)
+		}
+		if _, ok := rows[string(body)]; ok {
+			continue
+		}
+		var run any // NULL
+		if r, ok := p.RunOf(); ok {
+			if run, _, err = runKey(r); err != nil {
+				return nil, nil, err
+			}
+		}
+		rows[string(body)] = []any{cluster, key, p.Namespace, p.Digest, p.Asked(), run, micros(at), string(body)}
+		order = append(order, string(body))
+	}
+	return rows, order, nil
+}
+
+// lockCluster makes other writers of a cluster's places and runs wait until the
+// end of this transaction: SyncRuns must count what they have open.
+func (t *tx) lockCluster(ctx context.Context, cluster string) error {
+	if t.dialect.lockCluster == "" || t.locked[cluster] {
+		return nil
+	}
+	if _, err := t.exec(ctx, "locking cluster", t.dialect.lockCluster, cluster); err != nil {
+		return err
+	}
+	if t.locked == nil {
+		t.locked = map[string]bool{}
+	}
+	t.locked[cluster] = true
+	return nil
+}
+
+// Clusters implements [store.PlaceReader].
+func (r reader) Clusters(ctx context.Context) ([]dossier.Cluster, error) {
+	return all(ctx, r.session, "reading clusters", func(row scanner, c *dossier.Cluster) error {
+		return row.Scan(&c.ID, &c.Name)
+	}, clustersByName)
+}
+
+// Places implements [store.PlaceReader]. Places under one key come in the order
+// in which they began.
+func (r reader) Places(ctx context.Context, q store.PlaceQuery) iter.Seq2[dossier.Place, error] {
+	return func(yield func(dossier.Place, error) bool) {
+		const op = "reading places"
+		query, args, err := placesQuery(q)
+		if err != nil {
+			yield(dossier.Place{}, err)
+			return
+		}
+		for {
+			rows, err := all(ctx, r.session, op, scanPlace, query, args...)
+			if err != nil {
+				yield(dossier.Place{}, err)
+				return
+			}
+			for _, row := range rows {
+				var p dossier.Place
+				if err := json.Unmarshal(row.body, &p); err != nil {
+					yield(p, &dossier.Error{Kind: dossier.KindCorrupt, Op: op, Subject: row.key, Err: err})
+					return
+				}
+				if !yield(p, nil) {
+					return
+				}
+			}
+			if len(rows) < placesPage {
+				return
+			}
+			last := rows[len(rows)-1]
+			args[0], args[1], args[2] = last.cluster, last.key, last.id
+		}
+	}
+}
+
+// placesQuery completes selectPlaces for q, from the first row on.
+func placesQuery(q store.PlaceQuery) (query string, args []any, err error) {
+	var b strings.Builder
+	b.WriteString(selectPlaces)
+	args = []any{"", "", int64(0), int64(placesPage)}
+	add := func(condition string, arg any) {
+		args = append(args, arg)
+		fmt.Fprintf(&b, condition, len(args))
+	}
+	if q.At.IsZero() {
+		b.WriteString(placesOpen)
+	} else {
+		add(placesAt, micros(q.At))
+	}
+	list := func(condition string, keys string, n int, keysErr error) {
+		if n > 0 {
+			add(condition, keys)
+		}
+		if err == nil {
+			err = keysErr
+		}
+	}
+	clusters, clustersErr := keys(q.Clusters)
+	list(` AND cluster IN (SELECT key FROM json_each($%d))`, clusters, len(q.Clusters), clustersErr)
+	namespaces, namespacesErr := keys(q.Namespaces)
+	list(` AND namespace IN (SELECT key FROM json_each($%d))`, namespaces, len(q.Namespaces), namespacesErr)
+	digests, digestsErr := keys(q.Digests)
+	list(` AND digest IN (SELECT key FROM json_each($%d))`, digests, len(q.Digests), digestsErr)
+	asked, askedErr := keys(q.Asked)
+	list(` AND asked IN (SELECT key FROM json_each($%d))`, asked, len(q.Asked), askedErr)
+	if q.Key != "" {
+		add(` AND key = $%d`, q.Key)
+	}
+	b.WriteString(placesOrder)
+	return b.String(), args, err
+}
+
+// FirstRun implements [store.PlaceReader].
+func (r reader) FirstRun(ctx context.Context, ds []dossier.Digest) (map[dossier.Digest]time.Time, error) {
+	if len(ds) == 0 {
+		return map[dossier.Digest]time.Time{}, nil
+	}
+	type row struct {
+		digest dossier.Digest
+		first  int64
+	}
+	list, err := keys(ds)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := all(ctx, r.session, "reading first runs", func(s scanner, v *row) error {
+		return s.Scan(&v.digest, &v.first)
+	}, firstRuns, list)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[dossier.Digest]time.Time, len(rows))
+	for _, v := range rows {
+		found[v.digest] = instant(v.first)
+	}
+	return found, nil
+}

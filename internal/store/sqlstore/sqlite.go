@@ -1,0 +1,238 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+)
+
+// sqliteEngine is a SQLite file: one connection that writes, and some that read.
+type sqliteEngine struct {
+	db      *sql.DB // reads
+	readers chan *sqliteConn
+	writer  *writer
+	now     func() time.Time
+	wake    *waker
+	dialect *dialect
+}
+
+// openSQLite opens the file that c names, makes it when it is not there, and
+// brings its schema up to date.
+func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, error) {
+	if err := createFile(c.Path); err != nil {
+		return nil, err
+	}
+	writeDB, err := sqliteDB(c, url.Values{
+		"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-16384)", "journal_size_limit(67108864)"},
+		"_txlock": {"immediate"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	writeDB.SetMaxOpenConns(1)
+	if err := migrateSQLite(ctx, writeDB, c); err != nil {
+		return nil, errors.Join(err, writeDB.Close())
+	}
+	readDB, err := sqliteDB(c, url.Values{"_pragma": {"query_only(1)"}})
+	if err != nil {
+		return nil, errors.Join(err, writeDB.Close())
+	}
+	conn, err := writeDB.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(engineError(opOpen, c.Path, err), readDB.Close(), writeDB.Close())
+	}
+	e := &sqliteEngine{
+		db:      readDB,
+		readers: make(chan *sqliteConn, c.MaxReaders),
+		now:     c.Now,
+		wake:    wake,
+		dialect: sqliteDialect(),
+	}
+	for range c.MaxReaders {
+		e.readers <- nil // opened when first used
+	}
+	e.writer = newWriter(context.WithoutCancel(ctx), writeDB, newSQLiteConn(conn), e.session)
+	return e, nil
+}
+
+// sqliteDB returns connections to the file with the given parameters.
+func sqliteDB(c Config, parameters url.Values) (*sql.DB, error) {
+	parameters.Set("_busy_timeout", fmt.Sprint(c.Busy.Milliseconds()))
+	path, err := filepath.Abs(c.Path)
+	if err != nil {
+		return nil, &dossier.Error{Kind: dossier.KindStorage, Op: opOpen, Subject: c.Path, Err: err}
+	}
+	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: parameters.Encode()}
+	connector, err := sqlite.NewConnector(dsn.String())
+	if err != nil {
+		return nil, engineError(opOpen, c.Path, err)
+	}
+	return sql.OpenDB(connector), nil
+}
+
+// createFile makes an empty file, which is an empty database, and its
+// directory, readable by nobody else.
+func createFile(path string) error {
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		var f *os.File
+		if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err == nil {
+			err = f.Close()
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	e := &dossier.Error{Kind: dossier.KindStorage, Op: opOpen, Subject: path, Err: err,
+		Hint: "Make the data directory and the files in it writable, or choose another."}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		e.Hint = "Free some space on the disk of the database."
+	}
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) {
+		e.Kind, e.Hint = dossier.KindInvalid, "Choose another data directory."
+	}
+	return e
+}
+
+// session returns a session on a connection.
+func (e *sqliteEngine) session(run runner) *session {
+	return &session{run: run, dialect: e.dialect, wake: e.wake, now: dossier.Instant(e.now())}
+}
+
+func (e *sqliteEngine) update(ctx context.Context, f func(store.Tx) error) error {
+	return e.writer.update(ctx, f)
+}
+
+func (e *sqliteEngine) view(ctx context.Context, f func(store.Reader) error) (err error) {
+	const op = "reading database"
+	var c *sqliteConn
+	select {
+	case c = <-e.readers:
+	case <-ctx.Done():
+		return engineError(op, "", ctx.Err())
+	}
+	defer func() { e.readers <- c }()
+	if c == nil {
+		conn, err := e.db.Conn(ctx)
+		if err != nil {
+			return engineError(op, "", err)
+		}
+		c = newSQLiteConn(conn)
+	}
+	if err := c.do(ctx, "BEGIN"); err != nil {
+		return engineError(op, "", err)
+	}
+	s := e.session(c)
+	defer func() {
+		s.ended = true
+		if c.do(context.WithoutCancel(ctx), "ROLLBACK") != nil {
+			c.close() // whatever its state is, nobody else gets it
+			c = nil
+		}
+	}()
+	return f(reader{s})
+}
+
+func (e *sqliteEngine) close() error {
+	errs := []error{e.writer.close()}
+	for range cap(e.readers) {
+		if c := <-e.readers; c != nil {
+			errs = append(errs, c.close())
+		}
+	}
+	errs = append(errs, e.db.Close())
+	if err := errors.Join(errs...); err != nil {
+		return engineError("closing database", "", err)
+	}
+	return nil
+}
+
+// sqliteConn is a connection that keeps its statements prepared.
+type sqliteConn struct {
+	conn     *sql.Conn
+	prepared map[string]*sql.Stmt
+}
+
+func newSQLiteConn(conn *sql.Conn) *sqliteConn {
+	return &sqliteConn{conn: conn, prepared: map[string]*sql.Stmt{}}
+}
+
+// maxPrepared is how many statements a connection keeps.
+const maxPrepared = 256
+
+// stmt returns query prepared.
+func (c *sqliteConn) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+	if s, ok := c.prepared[query]; ok {
+		return s, nil
+	}
+	if len(c.prepared) >= maxPrepared {
+		for _, s := range c.prepared {
+			if err := s.Close(); err != nil {
+				return nil, err
+			}
+		}
+		clear(c.prepared)
+	}
+	s, err := c.conn.PrepareContext(ctx, query)
+	if err == nil {
+		c.prepared[query] = s
+	}
+	return s, err
+}
+
+func (c *sqliteConn) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	s, err := c.stmt(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return s.ExecContext(ctx, args...)
+}
+
+func (c *sqliteConn) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	s, err := c.stmt(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryContext(ctx, args...)
+}
+
+// do runs a statement without arguments.
+func (c *sqliteConn) do(ctx context.Context, query string) error {
+	_, err := c.exec(ctx, query, nil)
+	return err
+}
+
+func (c *sqliteConn) close() error {
+	var errs []error
+	for _, s := range c.prepared {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(append(errs, c.conn.Close())...)
+}
+
+// steady is a connection on which the end of a context interrupts nothing: to
+// interrupt a statement that writes would roll back everybody's work.
+type steady struct{ *sqliteConn }
+
+func (c steady) exec(ctx context.Context, query string, args []any) (sql.Result, error) {
+	return c.sqliteConn.exec(context.WithoutCancel(ctx), query, args)
+}
+
+func (c steady) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	return c.sqliteConn.query(context.WithoutCancel(ctx), query, args)
+}

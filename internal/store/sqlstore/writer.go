@@ -1,0 +1,251 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"sync"
+	"time"
+
+	"dossier.dev/dossier/internal/store"
+)
+
+// How much one commit gathers.
+const (
+	maxGroup = 256
+	maxDelay = 5 * time.Millisecond
+)
+
+// writer lets Updates write, one after another, and commits those together that
+// wait at the same time. Each function runs in the goroutine of its caller while
+// the writer's own goroutine, which ends with close, waits for it.
+type writer struct {
+	db      *sql.DB
+	conn    *sqliteConn
+	session func(runner) *session
+	queue   chan *turn // unbuffered: who sends waits
+	quit    chan struct{}
+	done    sync.WaitGroup
+}
+
+// turn is one Update on its way through the writer.
+type turn struct {
+	gone   <-chan struct{} // closed when the caller no longer waits for its turn
+	begin  chan start
+	ran    chan error // the caller's function has returned
+	commit chan error // the outcome
+	alone  bool       // share the commit with nobody
+}
+
+// start is what a caller gets when its turn comes.
+type start struct {
+	session *session
+	err     error // the transaction could not begin
+}
+
+// errShared says that a commit failed, maybe by another's fault.
+var errShared = errors.New("the shared commit failed")
+
+// errAbandoned says that a caller's function did not return but panicked.
+var errAbandoned = errors.New("the function panicked")
+
+// newWriter starts a writer on a connection, whose own statements run with ctx.
+func newWriter(ctx context.Context, db *sql.DB, conn *sqliteConn, session func(runner) *session) *writer {
+	w := &writer{db: db, conn: conn, session: session, queue: make(chan *turn), quit: make(chan struct{})}
+	w.done.Go(func() { w.loop(ctx) })
+	return w
+}
+
+// close ends the writer. No update may be running.
+func (w *writer) close() error {
+	close(w.quit)
+	w.done.Wait()
+	return errors.Join(w.conn.close(), w.db.Close())
+}
+
+// update runs f in a transaction. When one that was shared fails, it runs f
+// again in one of its own.
+func (w *writer) update(ctx context.Context, f func(store.Tx) error) error {
+	err := w.once(ctx, f, false)
+	if errors.Is(err, errShared) {
+		err = w.once(ctx, f, true)
+	}
+	return err
+}
+
+func (w *writer) once(ctx context.Context, f func(store.Tx) error, alone bool) error {
+	const op = "writing database"
+	t := &turn{
+		gone: ctx.Done(), alone: alone, begin: make(chan start), ran: make(chan error), commit: make(chan error, 1),
+	}
+	select {
+	case w.queue <- t:
+	case <-ctx.Done():
+		return engineError(op, "", ctx.Err())
+	}
+	var s *session
+	select {
+	case got := <-t.begin:
+		if got.err != nil {
+			return engineError(op, "", got.err)
+		}
+		s = got.session
+	case <-ctx.Done():
+		return engineError(op, "", ctx.Err())
+	}
+	err := errAbandoned
+	defer func() {
+		if err == errAbandoned { // f panicked, or ended its goroutine
+			s.ended = true
+			t.ran <- err
+		}
+	}()
+	err = f(&tx{reader{s}})
+	s.ended = true
+	if err != nil {
+		t.ran <- err
+		return err
+	}
+	if s.failed != nil {
+		err = s.failed
+		t.ran <- err
+		return err
+	}
+	t.ran <- nil
+	if err := <-t.commit; err != nil {
+		if errors.Is(err, errShared) {
+			return err
+		}
+		return engineError(op, "", err)
+	}
+	if s.enqueue {
+		s.wake.ring()
+	}
+	return nil
+}
+
+// loop serves turns until close.
+func (w *writer) loop(ctx context.Context) {
+	for {
+		select {
+		case t := <-w.queue:
+			for t != nil {
+				t = w.group(ctx, t)
+			}
+		case <-w.quit:
+			return
+		}
+	}
+}
+
+// group serves first and those who queue meanwhile in one transaction. It
+// returns a turn that must have a transaction of its own, or nil.
+func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
+	if err := w.conn.do(ctx, "BEGIN IMMEDIATE"); err != nil {
+		w.refuse(first, err)
+		return nil
+	}
+	began := time.Now()
+	var served []*turn
+	for t := first; t != nil; {
+		whole, kept := w.serve(ctx, t)
+		if kept {
+			served = append(served, t)
+		}
+		if !whole {
+			w.lose(ctx, served)
+			return nil
+		}
+		if t = nil; first.alone || len(served) >= maxGroup || time.Since(began) > maxDelay {
+			break
+		}
+		select {
+		case t = <-w.queue:
+		default:
+		}
+		if t != nil && t.alone {
+			next = t
+			break
+		}
+	}
+	if len(served) == 0 {
+		if w.conn.do(ctx, "ROLLBACK") != nil {
+			w.reset(ctx)
+		}
+		return next
+	}
+	if err := w.conn.do(ctx, "COMMIT"); err != nil {
+		if len(served) == 1 {
+			served[0].commit <- err
+			served = nil
+		}
+		w.lose(ctx, served)
+		return next
+	}
+	for _, t := range served {
+		t.commit <- nil
+	}
+	return next
+}
+
+// serve gives t its turn, within a savepoint. kept: t waits for the commit.
+// whole: the transaction still stands.
+func (w *writer) serve(ctx context.Context, t *turn) (whole, kept bool) {
+	if err := w.conn.do(ctx, "SAVEPOINT part"); err != nil {
+		t.offer(start{err: err})
+		return false, false
+	}
+	if !t.offer(start{session: w.session(steady{w.conn})}) {
+		return w.conn.do(ctx, "RELEASE part") == nil, false
+	}
+	if err := <-t.ran; err != nil {
+		return w.conn.do(ctx, "ROLLBACK TO part") == nil && w.conn.do(ctx, "RELEASE part") == nil, false
+	}
+	if err := w.conn.do(ctx, "RELEASE part"); err != nil {
+		t.commit <- err
+		return false, false
+	}
+	return true, true
+}
+
+// offer begins t's turn unless its caller has gone.
+func (t *turn) offer(s start) bool {
+	select {
+	case t.begin <- s:
+		return true
+	case <-t.gone:
+		return false
+	}
+}
+
+// refuse tells first, and all who wait now, that no transaction can begin: had
+// each to wait for a locked database in turn, the last would wait for ever.
+func (w *writer) refuse(first *turn, err error) {
+	for t := first; t != nil; {
+		t.offer(start{err: err})
+		t = nil
+		select {
+		case t = <-w.queue:
+		default:
+		}
+	}
+}
+
+// lose ends a transaction that failed and lets those whose work was in it try
+// again by themselves.
+func (w *writer) lose(ctx context.Context, served []*turn) {
+	w.reset(ctx)
+	for _, t := range served {
+		t.commit <- errShared
+	}
+}
+
+// reset ends a transaction that SQLite may have ended already.
+func (w *writer) reset(ctx context.Context) {
+	// An error says that no transaction is open, which is what is wanted; any
+	// other fault will show at the next BEGIN.
+	_ = w.conn.do(ctx, "ROLLBACK")
+}

@@ -1,0 +1,224 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+)
+
+func placeCases() []testCase {
+	return []testCase{
+		{"clusters", clusters},
+		{"open and as of a time", placesAsOf},
+		{"selected", placesSelected},
+		{"refuses places of others", refusesForeignPlaces},
+		{"many, in order", manyPlaces},
+		{"many writers of a key", manyWritersOfPlaces},
+		{"first run", firstRun},
+	}
+}
+
+// place returns a place in a pod of cluster, running digest(d) when d is not
+// empty.
+func place(cluster, pod, container, d string) dossier.Place {
+	p := dossier.Place{
+		Workload:  dossier.Workload{Cluster: cluster, Namespace: "ns", Kind: "Deployment", Name: "app"},
+		Pod:       pod,
+		PodUID:    "uid of " + pod,
+		Container: container, Type: dossier.Container, Node: "node", Platform: "linux/amd64",
+		Requested: "example.com/x:v1", PullPolicy: "Always", Secrets: []string{"s1", "s2"}, Labels: "k=v", Source: "f.yaml:3",
+	}
+	if d != "" {
+		p.Digest = digest(d)
+		p.ImageID = "example.com/x@" + string(p.Digest)
+	}
+	return p
+}
+
+// putPlaces makes places the open ones of a pod and checks what is reported.
+func putPlaces(t *testing.T, s store.Store, cluster, pod string, at int, want bool, places ...dossier.Place) {
+	t.Helper()
+	key := place(cluster, pod, "", "").Key()
+	got := written(t, s, func(tx store.Tx) (bool, error) {
+		return tx.PutPlaces(t.Context(), cluster, key, places, minute(at))
+	})
+	if got != want {
+		t.Errorf("PutPlaces of %s at %d reports %v, want %v", pod, at, got, want)
+	}
+}
+
+// places returns the places that q selects.
+func places(t *testing.T, s store.Store, q store.PlaceQuery) []dossier.Place {
+	t.Helper()
+	return read(t, s, func(r store.Reader) ([]dossier.Place, error) { return collect(r.Places(t.Context(), q)) })
+}
+
+func clusters(t *testing.T, s store.Store) {
+	for _, c := range []dossier.Cluster{{ID: "1", Name: "old"}, {ID: "2", Name: "beta"}, {ID: "3", Name: "Zeta"}, {ID: "1", Name: "new"}} {
+		update(t, s, func(tx store.Tx) error { return tx.PutCluster(t.Context(), c) })
+	}
+	got := read(t, s, func(r store.Reader) ([]dossier.Cluster, error) { return r.Clusters(t.Context()) })
+	want := []dossier.Cluster{{ID: "3", Name: "Zeta"}, {ID: "2", Name: "beta"}, {ID: "1", Name: "new"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Clusters (-want +got):\n%s", diff)
+	}
+}
+
+func placesAsOf(t *testing.T, s store.Store) {
+	main, pulling, side := place("c", "p", "main", "a"), place("c", "p", "side", ""), place("c", "p", "side", "b")
+	putPlaces(t, s, "c", "p", 10, true, main, pulling)
+	putPlaces(t, s, "c", "p", 11, false, pulling, main, main) // order and doubles make no difference
+	putPlaces(t, s, "c", "p", 12, true, main, side)           // the side container runs
+	putPlaces(t, s, "c", "p", 20, true)
+	putPlaces(t, s, "c", "p", 21, false)
+	putPlaces(t, s, "c", "p", 30, true, main)
+	putPlaces(t, s, "c", "p", 25, true) // told late: ends without having been
+	tests := []struct {
+		at   time.Time
+		want []dossier.Place
+	}{
+		{minute(9), nil},
+		{minute(10), []dossier.Place{main, pulling}},
+		{minute(12).Add(-time.Microsecond), []dossier.Place{main, pulling}},
+		{minute(12), []dossier.Place{main, side}},
+		{minute(20), nil},
+		{minute(27), nil},
+		{minute(30), nil},
+		{time.Time{}, nil},
+	}
+	for _, tt := range tests {
+		if diff := cmp.Diff(tt.want, places(t, s, store.PlaceQuery{At: tt.at})); diff != "" {
+			t.Errorf("Places at %v (-want +got):\n%s", tt.at, diff)
+		}
+	}
+	putPlaces(t, s, "c", "p", 40, true, side)
+	if diff := cmp.Diff([]dossier.Place{side}, places(t, s, store.PlaceQuery{})); diff != "" {
+		t.Errorf("Places now (-want +got):\n%s", diff)
+	}
+}
+
+func placesSelected(t *testing.T, s store.Store) {
+	a, b, c := place("c1", "a", "main", "x"), place("c1", "b", "main", "y"), place("c2", "a", "main", "x")
+	b.Namespace, b.Requested = "other", "example.com/y"
+	template := dossier.Place{Workload: a.Workload, Container: "main", Type: dossier.InitContainer, Requested: "not a reference!"}
+	for _, p := range []dossier.Place{a, b, c, template} {
+		update(t, s, func(tx store.Tx) error {
+			_, err := tx.PutPlaces(t.Context(), p.Cluster, p.Key(), []dossier.Place{p}, minute(10))
+			return err
+		})
+	}
+	tests := []struct {
+		name string
+		q    store.PlaceQuery
+		want []dossier.Place
+	}{
+		{"all", store.PlaceQuery{}, []dossier.Place{a, b, template, c}},
+		{"a cluster", store.PlaceQuery{Clusters: []string{"c2", "none"}}, []dossier.Place{c}},
+		{"a namespace", store.PlaceQuery{Namespaces: []string{"other"}}, []dossier.Place{b}},
+		{"namespaces", store.PlaceQuery{Namespaces: []string{"other", "ns"}}, []dossier.Place{a, b, template, c}},
+		{"a key", store.PlaceQuery{Key: a.Key()}, []dossier.Place{a, c}},
+		{"a key of a cluster", store.PlaceQuery{Key: a.Key(), Clusters: []string{"c1"}}, []dossier.Place{a}},
+		{"digests", store.PlaceQuery{Digests: []dossier.Digest{digest("x"), digest("none")}}, []dossier.Place{a, c}},
+		{"asked", store.PlaceQuery{Asked: []string{"example.com/y:latest"}}, []dossier.Place{b}},
+		{"digest and cluster at a time", store.PlaceQuery{Digests: []dossier.Digest{digest("x")}, Clusters: []string{"c2"}, At: minute(10)}, []dossier.Place{c}},
+		{"nothing", store.PlaceQuery{Namespaces: []string{"other"}, Digests: []dossier.Digest{digest("x")}}, nil},
+		{"no pattern", store.PlaceQuery{Namespaces: []string{`"ns`, `n%`, `n\`, `ü`}}, nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, places(t, s, tt.q)); diff != "" {
+				t.Errorf("Places (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func refusesForeignPlaces(t *testing.T, s store.Store) {
+	p := place("c", "p", "main", "a")
+	for _, cluster := range []string{"c", "other"} {
+		err := s.Update(t.Context(), func(tx store.Tx) error {
+			_, err := tx.PutPlaces(t.Context(), cluster, map[string]string{"c": "pod/ns/other/uid", "other": p.Key()}[cluster], []dossier.Place{p}, minute(1))
+			return err
+		})
+		wantKind(t, err, dossier.KindInvalid)
+	}
+	if got := places(t, s, store.PlaceQuery{}); len(got) != 0 {
+		t.Errorf("%d places were kept", len(got))
+	}
+}
+
+// manyPlaces has more than fit into what an implementation reads at a time.
+func manyPlaces(t *testing.T, s store.Store) {
+	const pods = 2100
+	var want []dossier.Place
+	for i := range pods {
+		pod := fmt.Sprintf("pod-%05d", i)
+		want = append(want, place("c", pod, "z", "a"), place("c", pod, "a", "a"))
+	}
+	update(t, s, func(tx store.Tx) error {
+		for _, i := range slices.Backward(slices.Collect(slices.Chunk(want, 2))) {
+			if _, err := tx.PutPlaces(t.Context(), "c", i[0].Key(), i, minute(1)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, at := range []time.Time{{}, minute(1)} {
+		if diff := cmp.Diff(want, places(t, s, store.PlaceQuery{At: at})); diff != "" {
+			t.Errorf("Places (-want +got):\n%s", diff)
+		}
+	}
+	view(t, s, func(r store.Reader) error {
+		for _, err := range r.Places(t.Context(), store.PlaceQuery{}) {
+			return err // to stop early is fine
+		}
+		return nil
+	})
+}
+
+func manyWritersOfPlaces(t *testing.T, s store.Store) {
+	const writers = 8
+	together(t, writers, func(w int) error {
+		d := fmt.Sprint("writer ", w)
+		wanted := []dossier.Place{place("c", "p", "main", d), place("c", "p", "side", d)}
+		for step := range 5 {
+			if err := s.Update(t.Context(), func(tx store.Tx) error {
+				_, err := tx.PutPlaces(t.Context(), "c", wanted[0].Key(), wanted, minute(step))
+				return err
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	got := places(t, s, store.PlaceQuery{})
+	if len(got) != 2 || got[0].Digest != got[1].Digest {
+		t.Errorf("open places are not those of one writer: %v", got)
+	}
+}
+
+func firstRun(t *testing.T, s store.Store) {
+	putPlaces(t, s, "c", "p1", 20, true, place("c", "p1", "main", "a"))
+	putPlaces(t, s, "c", "p2", 10, true, place("c", "p2", "main", "a"), place("c", "p2", "side", "b"))
+	putPlaces(t, s, "c", "p2", 30, true)
+	template := dossier.Place{Workload: dossier.Workload{Cluster: "c", Namespace: "ns", Kind: "Job", Name: "j"}, Digest: digest("template")}
+	update(t, s, func(tx store.Tx) error {
+		_, err := tx.PutPlaces(t.Context(), "c", template.Key(), []dossier.Place{template}, minute(1))
+		return err
+	})
+	got := read(t, s, func(r store.Reader) (map[dossier.Digest]time.Time, error) {
+		return r.FirstRun(t.Context(), []dossier.Digest{digest("a"), digest("b"), digest("template"), digest("none")})
+	})
+	if diff := cmp.Diff(map[dossier.Digest]time.Time{digest("a"): minute(10), digest("b"): minute(10)}, got); diff != "" {
+		t.Errorf("FirstRun (-want +got):\n%s", diff)
+	}
+}
