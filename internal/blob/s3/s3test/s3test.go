@@ -1,0 +1,211 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package s3test runs a real object store for tests: versitygw on a directory.
+//
+// It promises that each server is empty at first, listens on loopback only, and
+// ends with the test, or with the test process. The program is built on first
+// use, which takes some minutes, and kept in the cache directory: DOSSIER_CACHE,
+// or dossier below the user's. Where it cannot be built the test is skipped, or
+// fails when DOSSIER_REQUIRE_S3 is set.
+package s3test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"dossier.dev/dossier/internal/blob/s3"
+)
+
+const (
+	module  = "e2e/s3" // from the root of the repository
+	program = "github.com/versity/versitygw/cmd/versitygw"
+	region  = "us-east-1"
+	key     = "test-access-key"
+	secret  = "test-secret-key"
+
+	startTime = 30 * time.Second
+)
+
+// Server is an object store.
+type Server struct {
+	Address string // host:port, plain HTTP
+	log     *bytes.Buffer
+	ended   chan struct{}
+}
+
+// Start starts an object store that ends with the test.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	path, err := build(t.Context())
+	if err != nil {
+		if os.Getenv("DOSSIER_REQUIRE_S3") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("no object store to test with: %v", err)
+	}
+	s := &Server{Address: freeAddress(t), log: &bytes.Buffer{}, ended: make(chan struct{})}
+	dir := t.TempDir()
+	for _, name := range []string{"objects", "attributes"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(path, "--port", s.Address, "--region", region, "--quiet",
+		"posix", "--sidecar", filepath.Join(dir, "attributes"), filepath.Join(dir, "objects"))
+	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+key, "ROOT_SECRET_KEY="+secret)
+	cmd.Stdout, cmd.Stderr = s.log, s.log
+	dieWithParent(cmd)
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // a child dies with the thread that started it
+		defer close(s.ended)
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			_ = cmd.Wait() // it is killed
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // an error means that it has ended
+		<-s.ended
+	})
+	s.await(t)
+	return s
+}
+
+// await waits until the server answers.
+func (s *Server) await(t testing.TB) {
+	t.Helper()
+	for end := time.Now().Add(startTime); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Get("http://" + s.Address + "/")
+		if err == nil {
+			resp.Body.Close()
+			return
+		}
+		select {
+		case <-s.ended:
+			t.Fatalf("versitygw ended: %s", s.log)
+		default:
+		}
+		if time.Now().After(end) {
+			t.Fatalf("versitygw does not answer: %v", err)
+		}
+	}
+}
+
+// Bucket makes a bucket and returns where it lies.
+func (s *Server) Bucket(t testing.TB, name string) s3.Config {
+	t.Helper()
+	client, err := s.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.MakeBucket(t.Context(), name, minio.MakeBucketOptions{Region: region}); err != nil {
+		t.Fatal(err)
+	}
+	return s3.Config{
+		Endpoint: "http://" + s.Address, Bucket: name, Region: region,
+		Credentials: s3.Credentials{AccessKey: key, SecretKey: secret},
+	}
+}
+
+// Client returns another way to the object store.
+func (s *Server) Client() (*minio.Core, error) {
+	return minio.NewCore(s.Address, &minio.Options{Creds: credentials.NewStaticV4(key, secret, ""), Region: region})
+}
+
+// freeAddress returns an address that nobody listens on.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// build returns the path of the program, and builds it when the cache does not
+// have it for this state of its module and this version of Go.
+func build(ctx context.Context) (string, error) {
+	dir, err := moduleDir()
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	for _, name := range []string{"go.mod", "go.sum"} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s %d\n%s", name, len(b), b)
+	}
+	cache, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(cache, fmt.Sprintf("versitygw-%x", h.Sum(nil)[:8]))
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	// Several may build at a time; each file appears whole.
+	part := fmt.Sprintf("%s.%d", path, os.Getpid())
+	defer os.Remove(part)
+	cmd := exec.CommandContext(ctx, "go", "build", "-C", dir, "-buildvcs=false", "-ldflags=-s -w", "-o", part, program)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building %s: %w\n%s", program, err, out)
+	}
+	return path, os.Rename(part, path)
+}
+
+// moduleDir finds the module of the program from the working directory upwards.
+func moduleDir() (string, error) {
+	start, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for dir := start; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		found := filepath.Join(dir, filepath.FromSlash(module))
+		if _, err := os.Stat(filepath.Join(found, "go.mod")); err == nil {
+			return found, nil
+		}
+	}
+	return "", errors.New("found no " + module + " in " + start + " or above it")
+}
+
+// cacheDir returns the directory that outlives test runs.
+func cacheDir() (string, error) {
+	dir := os.Getenv("DOSSIER_CACHE")
+	if dir == "" {
+		user, err := os.UserCacheDir()
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Join(user, "dossier")
+	}
+	dir, err := filepath.Abs(filepath.Join(dir, "s3"))
+	if err != nil {
+		return "", err
+	}
+	return dir, os.MkdirAll(dir, 0o755)
+}
