@@ -1,0 +1,47 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"dossier.dev/dossier"
+)
+
+// MatchLabels reports whether labels, in the form of Place.Labels, satisfy a
+// selector in the syntax of kubectl -l ("app=web,tier!=db", "env in (a,b)",
+// "!canary"). An empty selector matches everything. A malformed one is a
+// KindInvalid error.
+func MatchLabels(selector, podLabels string) (bool, error) {
+	match, err := parseSelector(selector)
+	if err != nil {
+		return false, err
+	}
+	return match(podLabels), nil
+}
+
+// parseSelector gives the selector as a test of Place.Labels.
+func parseSelector(selector string) (func(podLabels string) bool, error) {
+	s, err := labels.Parse(selector)
+	if err != nil {
+		return nil, &dossier.Error{
+			Kind: dossier.KindInvalid, Op: "parsing label selector", Subject: bound(selector, 100), Err: err,
+			Hint: "Write it as for kubectl, for instance app=web,tier!=db.",
+		}
+	}
+	return func(podLabels string) bool { return s.Empty() || s.Matches(splitLabels(podLabels)) }, nil
+}
+
+// splitLabels is the inverse of joinLabels.
+func splitLabels(s string) labels.Set {
+	set := labels.Set{}
+	for pair := range strings.SplitSeq(s, ",") {
+		if k, v, ok := strings.Cut(pair, "="); ok {
+			set[k] = v
+		}
+	}
+	return set
+}
