@@ -1,0 +1,195 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package contents
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/package-url/packageurl-go"
+)
+
+// Distribution is the operating system that an image says it is made from.
+type Distribution struct {
+	Release
+	Ecosystem string `json:"ecosystem,omitempty"` // as OSV names it: "Debian:12", "Alpine:v3.20"; empty: OSV has none
+}
+
+func newDistribution(r Release) *Distribution {
+	return &Distribution{Release: r, Ecosystem: osvDistribution(r)}
+}
+
+// osvDistribution names a distribution and its release as OSV does (OSV schema,
+// "Defined ecosystems"), or "" when OSV does not know it or the release is not
+// told.
+func osvDistribution(r Release) string {
+	major, rest, _ := strings.Cut(r.VersionID, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	switch r.ID {
+	case "wolfi":
+		return "Wolfi"
+	case "chainguard":
+		return "Chainguard"
+	case "minimos":
+		return "MinimOS"
+	}
+	if !isNumber(major) {
+		return ""
+	}
+	switch r.ID {
+	case "alpine":
+		if minor != "" && !strings.ContainsAny(r.VersionID, "_") {
+			return "Alpine:v" + major + "." + minor
+		}
+	case "debian":
+		return "Debian:" + major
+	case "ubuntu":
+		return ubuntu(r)
+	case "almalinux":
+		return "AlmaLinux:" + major
+	case "rocky":
+		return "Rocky Linux:" + major
+	case "photon":
+		return "Photon OS:" + r.VersionID
+	case "mageia":
+		return "Mageia:" + major
+	case "azurelinux", "mariner":
+		return "Azure Linux:" + major
+	case "openeuler":
+		return "openEuler:" + r.VersionID
+	case "opensuse-leap":
+		return "openSUSE:Leap " + r.VersionID
+	case "sles":
+		if rest != "" {
+			return "SUSE:Linux Enterprise Server " + major + " SP" + minor
+		}
+		return "SUSE:Linux Enterprise Server " + major
+	case "rhel":
+		return "Red Hat:" + major
+	}
+	return ""
+}
+
+// ubuntu names a release of Ubuntu: every second April's is supported for long.
+func ubuntu(r Release) string {
+	year, month, _ := strings.Cut(r.VersionID, ".")
+	n, err := strconv.Atoi(year)
+	if err == nil && n%2 == 0 && month == "04" {
+		return "Ubuntu:" + r.VersionID + ":LTS"
+	}
+	return "Ubuntu:" + r.VersionID
+}
+
+func isNumber(s string) bool {
+	for _, c := range s {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// ecosystems are OSV's names for types of packages that no distribution has.
+func languageEcosystem(kind string) string {
+	switch kind {
+	case "golang":
+		return "Go"
+	case "npm":
+		return "npm"
+	case "pypi":
+		return "PyPI"
+	case "maven":
+		return "Maven"
+	case "gem":
+		return "RubyGems"
+	case "cargo":
+		return "crates.io"
+	case "composer":
+		return "Packagist"
+	case "nuget":
+		return "NuGet"
+	}
+	return ""
+}
+
+// ecosystemOf returns OSV's name for where a package comes from, or "".
+func ecosystemOf(p Package, d *Distribution) string {
+	switch {
+	case !p.ofDistribution():
+		return languageEcosystem(p.Type)
+	case d != nil && d.manages(p.Type):
+		return d.Ecosystem
+	}
+	return ""
+}
+
+// manages reports whether a type of package is that of the distribution. An
+// image of Debian may hold rpm's database, for a chroot or by mistake.
+func (d *Distribution) manages(kind string) bool {
+	for _, id := range append([]string{d.ID}, d.Like...) {
+		switch id {
+		case "debian", "ubuntu":
+			return kind == "deb"
+		case "alpine", "wolfi", "chainguard", "minimos":
+			return kind == "apk"
+		case "rhel", "fedora", "centos", "almalinux", "rocky", "suse", "sles", "opensuse", "opensuse-leap", "photon", "mageia",
+			"azurelinux", "mariner", "openeuler", "amzn", "ol":
+			return kind == "rpm"
+		}
+	}
+	return false
+}
+
+// purlOf returns the package URL of a package (purl specification 1.0).
+func purlOf(p Package, d *Distribution) string {
+	u := packageurl.PackageURL{Type: p.Type, Name: p.Name, Version: p.Version}
+	qualifiers := map[string]string{}
+	switch p.Type {
+	case "deb", "apk", "rpm", "opkg":
+		if p.Arch != "" {
+			qualifiers["arch"] = p.Arch
+		}
+		if p.Epoch != 0 {
+			qualifiers["epoch"] = strconv.Itoa(p.Epoch)
+		}
+		if d != nil && d.manages(p.Type) {
+			u.Namespace = purlNamespace(d.ID)
+			qualifiers["distro"] = strings.TrimSuffix(d.ID+"-"+d.VersionID, "-")
+		}
+	case "maven":
+		u.Namespace, u.Name = cut(p.Name, strings.IndexByte(p.Name, ':'))
+	case "golang":
+		u.Namespace, u.Name = cut(p.Name, strings.LastIndexByte(p.Name, '/'))
+		if p.Version != "" && p.Name != "stdlib" {
+			u.Version = "v" + p.Version
+		}
+	case "npm", "composer":
+		u.Namespace, u.Name = cut(p.Name, strings.LastIndexByte(p.Name, '/'))
+	case "pypi":
+		u.Name = strings.ToLower(strings.ReplaceAll(p.Name, "_", "-"))
+	}
+	u.Qualifiers = packageurl.QualifiersFromMap(qualifiers)
+	return u.ToString()
+}
+
+// purlNamespace is the vendor's name in purls, where that is not its ID.
+func purlNamespace(id string) string {
+	switch id {
+	case "rhel":
+		return "redhat"
+	case "sles":
+		return "suse"
+	case "opensuse-leap", "opensuse-tumbleweed":
+		return "opensuse"
+	}
+	return id
+}
+
+// cut splits s around byte i; before is empty when i is negative.
+func cut(s string, i int) (before, after string) {
+	if i < 0 {
+		return "", s
+	}
+	return s[:i], s[i+1:]
+}

@@ -1,0 +1,287 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package contents
+
+import (
+	"cmp"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"dossier.dev/dossier"
+)
+
+// Image is what an image holds: the fold of its layers.
+type Image struct {
+	Distribution *Distribution `json:"distribution,omitempty"` // nil: no layer tells, or none that is still seen
+	Packages     []Found       `json:"packages"`               // by purl, layer, path
+	Missed       []Missed      `json:"missed,omitempty"`       // as the layers say, base first
+}
+
+// Found is a package of an image, at one place.
+type Found struct {
+	Package
+	PURL      string         `json:"purl"`
+	Ecosystem string         `json:"ecosystem,omitempty"` // as OSV names it, "Debian:12"; empty: OSV has none for it
+	Layer     dossier.Digest `json:"layer"`               // that brought it; for a package of the distribution: the first whose database lists it
+	Position  int            `json:"position"`            // of that layer, from 0 for the base
+	Path      string         `json:"path"`                // of the file that tells of it, without a slash in front
+}
+
+// Fold lays layers over one another, base first, and returns what is seen. It
+// follows the image specification: whiteouts and opaque directories hide what
+// lies beneath, an entry replaces what has its path, one that is no directory
+// replaces a directory and all in it, and what is written through a symbolic
+// link of a lower layer lies where that leads.
+func Fold(layers []LayerResult) Image {
+	t := newTree()
+	var image Image
+	for i := range layers {
+		t.lay(i, &layers[i])
+		for _, m := range layers[i].Missed {
+			m.Layer = layers[i].Digest
+			image.Missed = append(image.Missed, m)
+		}
+	}
+	image.Distribution = t.distribution()
+	for _, s := range t.seen() {
+		for _, p := range s.file.Packages {
+			position := s.since[p.key()]
+			found := Found{Package: p, Layer: layers[position].Digest, Position: position, Path: s.path}
+			found.PURL = purlOf(p, image.Distribution)
+			found.Ecosystem = ecosystemOf(p, image.Distribution)
+			image.Packages = append(image.Packages, found)
+		}
+	}
+	slices.SortFunc(image.Packages, func(a, b Found) int {
+		return cmp.Or(cmp.Compare(a.PURL, b.PURL), cmp.Compare(a.Position, b.Position), cmp.Compare(a.Path, b.Path), comparePackages(a.Package, b.Package))
+	})
+	// A distribution's package is installed once, however many databases list it.
+	image.Packages = slices.CompactFunc(image.Packages, func(a, b Found) bool { return a.ofDistribution() && a.key() == b.key() })
+	return image
+}
+
+// key is what makes a package the same in two versions of a file.
+type key struct {
+	kind, name, version, arch, inner string
+	epoch                            int
+}
+
+func (p Package) key() key { return key{p.Type, p.Name, p.Version, p.Arch, p.Inner, p.Epoch} }
+
+// place is a file that is seen at a path.
+type place struct {
+	path  string
+	file  *File
+	since map[key]int // the layer from which on a package was listed there
+}
+
+// tree is what is seen of the layers so far, of what matters. Its paths have no
+// symbolic link in them but the last element.
+type tree struct {
+	files    map[string]place
+	releases map[string]Release
+	links    map[string]string
+}
+
+func newTree() *tree {
+	return &tree{files: map[string]place{}, releases: map[string]Release{}, links: map[string]string{}}
+}
+
+// lay puts layer i on top.
+func (t *tree) lay(i int, l *LayerResult) {
+	hidden := t.hidden(l)
+	for p := range t.links {
+		if hidden(p) {
+			delete(t.links, p)
+		}
+	}
+	before := t.files
+	t.hide(l, hidden)
+	for _, link := range l.Links {
+		t.links[t.parent(link.Path)] = link.Target
+	}
+	for _, r := range l.Releases {
+		p := t.parent(r.Path)
+		t.releases[p] = r
+	}
+	for n := range l.Files {
+		f := &l.Files[n]
+		for _, name := range append([]string{f.Path}, f.Aliases...) {
+			p := t.parent(name)
+			since := map[key]int{}
+			for _, pkg := range f.Packages {
+				if first, ok := before[p].since[pkg.key()]; ok && before[p].file != nil {
+					since[pkg.key()] = first
+				} else {
+					since[pkg.key()] = i
+				}
+			}
+			t.files[p] = place{p, f, since}
+		}
+	}
+}
+
+// hidden returns what layer l itself deletes or replaces, for paths without
+// symbolic links on the way: by whiteouts, opaque directories, and entries.
+func (t *tree) hidden(l *LayerResult) func(string) bool {
+	removed, opaque := map[string]bool{}, map[string]bool{}
+	for _, p := range l.Removed {
+		removed[t.parent(p)] = true
+	}
+	for _, p := range l.Opaque {
+		opaque[t.resolve(p)] = true
+	}
+	return func(p string) bool {
+		if removed[p] || l.Names.Has(p) || l.Dirs.Has(p) || opaque[""] {
+			return true
+		}
+		for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
+			if removed[dir] || opaque[dir] || l.Names.Has(dir) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// hide drops files and releases that layer l hides, by their own paths or by
+// those that lead to them through symbolic links: l names what it has as it is
+// written there.
+func (t *tree) hide(l *LayerResult, hidden func(string) bool) {
+	through := t.aliases()
+	gone := func(p string) bool {
+		if hidden(p) {
+			return true
+		}
+		for _, alias := range through.of(p) {
+			if l.Names.Has(alias) || l.Dirs.Has(alias) {
+				return true
+			}
+		}
+		return false
+	}
+	files := make(map[string]place, len(t.files))
+	for p, f := range t.files {
+		if !gone(p) {
+			files[p] = f
+		}
+	}
+	t.files = files
+	maps.DeleteFunc(t.releases, func(p string, _ Release) bool { return gone(p) })
+}
+
+// seen returns the files, each at one place: its own path, or else the first of
+// its hard links that is still there.
+func (t *tree) seen() []place {
+	best := map[*File]place{}
+	for _, p := range slices.Sorted(maps.Keys(t.files)) {
+		f := t.files[p]
+		if _, ok := best[f.file]; !ok || p == f.file.Path {
+			best[f.file] = f
+		}
+	}
+	return slices.SortedFunc(maps.Values(best), func(a, b place) int { return cmp.Compare(a.path, b.path) })
+}
+
+// distribution returns what the image says it is: the release file at the two
+// places of os-release(5), the first that is there, or those of older systems.
+func (t *tree) distribution() *Distribution {
+	for _, p := range []string{"etc/os-release", "usr/lib/os-release", "etc/redhat-release", "etc/debian_version"} {
+		if r, ok := t.releases[t.resolve(p)]; ok {
+			return newDistribution(r)
+		}
+	}
+	return nil
+}
+
+const (
+	maxHops    = 40 // symbolic links that are followed for one path
+	maxAliases = 64 // paths that lead to one file
+)
+
+// resolve follows all symbolic links in a path. In a circle it stops somewhere.
+func (t *tree) resolve(p string) string {
+	at, rest := "", strings.Split(p, "/")
+	for hops := 0; len(rest) > 0; {
+		name := rest[0]
+		rest = rest[1:]
+		switch name {
+		case "", ".":
+			continue
+		case "..":
+			at = cleanName(path.Dir(at))
+			continue
+		}
+		next := path.Join(at, name)
+		target, ok := t.links[next]
+		if !ok || hops >= maxHops || len(rest) > maxParts {
+			at = next
+			continue
+		}
+		hops++
+		if strings.HasPrefix(target, "/") {
+			at = ""
+		}
+		rest = slices.Concat(strings.Split(target, "/"), rest)
+	}
+	return at
+}
+
+// maxParts bounds how long a path grows by following links.
+const maxParts = 4096
+
+// parent follows the symbolic links on the way to p, but not p itself.
+func (t *tree) parent(p string) string {
+	dir, base := path.Split(p)
+	if dir == "" {
+		return p
+	}
+	return path.Join(t.resolve(strings.TrimSuffix(dir, "/")), base)
+}
+
+// aliases is which symbolic links lead to a directory.
+type aliases map[string][]string
+
+// aliases returns the links to directories in which there is something to be
+// seen.
+func (t *tree) aliases() aliases {
+	dirs := map[string]bool{}
+	for _, paths := range []func(func(string) bool){
+		func(yield func(string) bool) { maps.Keys(t.files)(yield) },
+		func(yield func(string) bool) { maps.Keys(t.releases)(yield) },
+	} {
+		for p := range paths {
+			for dir := path.Dir(p); dir != "." && !dirs[dir]; dir = path.Dir(dir) {
+				dirs[dir] = true
+			}
+		}
+	}
+	a := aliases{}
+	for _, link := range slices.Sorted(maps.Keys(t.links)) {
+		if target := t.resolve(link); dirs[target] && target != link {
+			a[target] = append(a[target], link)
+		}
+	}
+	return a
+}
+
+// of returns the other paths that lead to p, at most maxAliases.
+func (a aliases) of(p string) []string {
+	if len(a) == 0 {
+		return nil
+	}
+	out := []string{p}
+	for i := 0; i < len(out) && len(out) <= maxAliases; i++ {
+		for dir := path.Dir(out[i]); dir != "."; dir = path.Dir(dir) {
+			for _, link := range a[dir] {
+				if alias := link + out[i][len(dir):]; len(out) <= maxAliases && !slices.Contains(out, alias) {
+					out = append(out, alias)
+				}
+			}
+		}
+	}
+	return out[1:]
+}

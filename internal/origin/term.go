@@ -1,0 +1,115 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package origin
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+)
+
+// MaxTerms is how many search terms one fact gives at most; the rest cannot be
+// searched for.
+const MaxTerms = 2000
+
+// Terms returns the search terms that a fact of that kind and body gives to
+// its subject: labels and annotations, source, revision, base, layers, and the
+// main package of a Go program. Kinds without terms give none. It fails as the
+// parser of the body does.
+func Terms(kind dossier.FactKind, body []byte) ([]store.Term, error) {
+	t := terms{seen: map[store.Term]bool{}}
+	switch kind {
+	case dossier.FactIndex:
+		x, err := ParseIndex(body)
+		if err != nil {
+			return nil, err
+		}
+		t.labels(InIndex, x.Annotations)
+		for _, d := range x.Manifests {
+			t.labels(InDescriptor, d.Annotations)
+		}
+	case dossier.FactManifest:
+		m, err := ParseManifest(body)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range m.Layers {
+			t.add(dossier.FieldLayer, string(l.Digest))
+		}
+		t.labels(InManifest, m.Annotations)
+	case dossier.FactConfig:
+		c, err := ParseConfig(body)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range c.DiffIDs {
+			t.add(dossier.FieldLayer, string(d))
+		}
+		t.statements(Fields(c))
+		t.labels(InLabel, c.Labels)
+	case dossier.FactGoBuild:
+		b, err := ParseGoBuild(body)
+		if err != nil {
+			return nil, err
+		}
+		t.add(dossier.FieldProgram, b.Main)
+		t.add(dossier.FieldSource, b.Module)
+		t.add(dossier.FieldRevision, b.Settings["vcs.revision"])
+	}
+	return t.list, nil
+}
+
+// ParseGoBuild parses the body of a dossier.FactGoBuild. It fails with
+// KindInvalid when b is not a JSON object of that form.
+func ParseGoBuild(b []byte) (dossier.GoBuild, error) {
+	var g dossier.GoBuild
+	if err := decode("parsing Go build information", b, MaxConfig, &g); err != nil {
+		return dossier.GoBuild{}, err
+	}
+	return g, nil
+}
+
+// terms collects distinct terms, up to MaxTerms.
+type terms struct {
+	list []store.Term
+	seen map[store.Term]bool
+}
+
+func (t *terms) add(field dossier.Field, value string) {
+	value = strings.TrimSpace(value)
+	value = strings.ToValidUTF8(value[:min(len(value), store.MaxTermKey)], "")
+	term := store.Term{Field: field, Value: value, Key: store.Normal(value)}
+	if term.Key == "" || len(t.list) >= MaxTerms || t.seen[term] {
+		return
+	}
+	t.seen[term] = true
+	t.list = append(t.list, term)
+}
+
+// labels adds what is known to have a meaning first, so that a flood of other
+// labels cannot push it out.
+func (t *terms) labels(where Where, labels map[string]string) {
+	t.statements(Labels(where, labels))
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		t.add(dossier.FieldLabel, fmt.Sprintf("%s=%s", k, withoutPassword(labels[k])))
+		t.add(dossier.FieldLabel, withoutPassword(labels[k]))
+	}
+}
+
+func (t *terms) statements(list []Statement) {
+	for _, s := range list {
+		switch s.Meaning {
+		case Source:
+			t.add(dossier.FieldSource, s.Value)
+		case Revision:
+			t.add(dossier.FieldRevision, s.Value)
+		case BaseName, BaseDigest:
+			t.add(dossier.FieldBase, s.Value)
+		}
+	}
+}
