@@ -1,0 +1,194 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/cluster"
+	"dossier.dev/dossier/internal/store"
+)
+
+// keysPerUpdate bounds the transactions of a list: none blocks the database
+// for long.
+const keysPerUpdate = 200
+
+// Apply makes the store agree with a full list: places that are new begin,
+// places within the scope of the list that are not in it end, and jobs are made for
+// images that nobody has read. It returns how many keys (pods and templates) changed.
+func (g *Ingest) Apply(ctx context.Context, s cluster.Snapshot) (changed int, err error) {
+	at := g.now()
+	now := map[string][]dossier.Place{}
+	for _, p := range s.Places {
+		p.Cluster = s.Cluster.ID
+		now[p.Key()] = append(now[p.Key()], p)
+	}
+	if err := g.Store.Update(ctx, func(tx store.Tx) error { return tx.PutCluster(ctx, s.Cluster) }); err != nil {
+		return 0, err
+	}
+	different, err := g.compare(ctx, s, now)
+	if err != nil {
+		return 0, err
+	}
+	for keys := range slices.Chunk(different, keysPerUpdate) {
+		n, err := g.put(ctx, s.Cluster, keys, now, at)
+		if err != nil {
+			return changed, err
+		}
+		changed += n
+	}
+	return changed, g.ask(ctx, s.Places)
+}
+
+// ApplyKey makes the store agree with what one pod or template names now.
+// Without places it is gone.
+func (g *Ingest) ApplyKey(ctx context.Context, c dossier.Cluster, key string, places []dossier.Place) error {
+	places = slices.Clone(places)
+	for i := range places {
+		places[i].Cluster = c.ID
+	}
+	_, err := g.put(ctx, c, []string{key}, map[string][]dossier.Place{key: places}, g.now())
+	if err != nil {
+		return err
+	}
+	return g.ask(ctx, places)
+}
+
+// compare returns the keys, sorted, whose open places are not as listed in now:
+// those that are new or have changed, and those that lie in the scope of the list and are
+// not in it.
+func (g *Ingest) compare(ctx context.Context, s cluster.Snapshot, now map[string][]dossier.Place) ([]string, error) {
+	var different []string
+	err := g.Store.View(ctx, func(r store.Reader) error {
+		different = nil
+		same := map[string]bool{}
+		q := store.PlaceQuery{Clusters: []string{s.Cluster.ID}, Namespaces: s.Scope.Namespaces}
+		for key, open := range byKey(r.Places(ctx, q)) {
+			if open == nil {
+				return key.err
+			}
+			listed, ok := now[key.key]
+			switch {
+			case ok && equalPlaces(open, listed):
+				same[key.key] = true
+			case !ok && covers(s, open[0]):
+				different = append(different, key.key)
+			}
+		}
+		for key := range now {
+			if !same[key] {
+				different = append(different, key)
+			}
+		}
+		return nil
+	})
+	slices.Sort(different)
+	return different, err
+}
+
+type keyOrError struct {
+	key string
+	err error
+}
+
+// byKey groups places, which come ordered by key. An error comes last, with nil places.
+func byKey(places iter.Seq2[dossier.Place, error]) iter.Seq2[keyOrError, []dossier.Place] {
+	return func(yield func(keyOrError, []dossier.Place) bool) {
+		var group []dossier.Place
+		for p, err := range places {
+			if err != nil {
+				yield(keyOrError{err: err}, nil)
+				return
+			}
+			if len(group) > 0 && group[0].Key() != p.Key() {
+				if !yield(keyOrError{key: group[0].Key()}, group) {
+					return
+				}
+				group = nil
+			}
+			group = append(group, p)
+		}
+		if len(group) > 0 {
+			yield(keyOrError{key: group[0].Key()}, group)
+		}
+	}
+}
+
+// equalPlaces compares as sets.
+func equalPlaces(a, b []dossier.Place) bool {
+	return maps.Equal(fingerprints(a), fingerprints(b))
+}
+
+func fingerprints(places []dossier.Place) map[string]bool {
+	set := make(map[string]bool, len(places))
+	for _, p := range places {
+		b, _ := json.Marshal(p) // a struct of strings: cannot fail
+		set[string(b)] = true
+	}
+	return set
+}
+
+// put writes the places of keys and the run facts that follow, in one transaction.
+func (g *Ingest) put(ctx context.Context, c dossier.Cluster, keys []string, places map[string][]dossier.Place, at time.Time) (changed int, err error) {
+	err = g.Store.Update(ctx, func(tx store.Tx) error {
+		changed = 0
+		runs := map[dossier.Run]bool{}
+		for _, key := range keys {
+			for p, err := range tx.Places(ctx, store.PlaceQuery{Clusters: []string{c.ID}, Key: key}) {
+				if err != nil {
+					return err
+				}
+				addRun(runs, p)
+			}
+			ok, err := tx.PutPlaces(ctx, c.ID, key, places[key], at)
+			if err != nil {
+				return err
+			}
+			if ok {
+				changed++
+			}
+			for _, p := range places[key] {
+				addRun(runs, p)
+			}
+		}
+		// In order, so that equal lists give equal chains of facts.
+		changes, err := tx.SyncRuns(ctx, slices.SortedFunc(maps.Keys(runs), compareRuns), at)
+		if err != nil {
+			return err
+		}
+		for _, change := range changes {
+			if err := recordRun(ctx, tx, c, change, at); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return changed, err
+}
+
+func addRun(runs map[dossier.Run]bool, p dossier.Place) {
+	if run, ok := p.RunOf(); ok {
+		runs[run] = true
+	}
+}
+
+func compareRuns(a, b dossier.Run) int {
+	return cmp.Or(cmp.Compare(a.Source(), b.Source()), cmp.Compare(a.Digest, b.Digest))
+}
+
+func recordRun(ctx context.Context, tx store.Tx, c dossier.Cluster, change store.RunChange, at time.Time) error {
+	body, err := json.Marshal(dossier.RunBody{Run: change.Run, Cluster: c.Name, Runs: change.Runs})
+	if err != nil {
+		return err
+	}
+	_, _, err = tx.Record(ctx, dossier.Statement{Subject: change.Digest, Kind: dossier.FactRun, Source: change.Source(), ValidAt: at, Body: body})
+	return err
+}

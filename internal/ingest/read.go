@@ -1,0 +1,165 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/image"
+	"dossier.dev/dossier/internal/record"
+	"dossier.dev/dossier/internal/store"
+)
+
+// readPayload asks to read a digest that lies in a repository.
+type readPayload struct {
+	Name      string         `json:"name"` // registry and repository
+	Digest    dossier.Digest `json:"digest"`
+	Platforms []string       `json:"platforms,omitempty"` // empty: all
+}
+
+func (p readPayload) job() store.Job {
+	return newJob(JobRead, ReadKey(p.Digest, p.Name)+" "+strings.Join(p.Platforms, ","), p)
+}
+
+// ReadKey is what the keys of jobs that read d from name begin with.
+func ReadKey(d dossier.Digest, name string) string { return string(d) + " " + name }
+
+// read reads an image from a registry, as far as it is not known yet.
+func (g *Ingest) read(ctx context.Context, p readPayload) (finisher, error) {
+	tree, err := g.Images.Read(ctx, p.Name+"@"+string(p.Digest), image.ReadOptions{
+		Root:      image.Descriptor{Digest: p.Digest},
+		Platforms: p.Platforms,
+		Known:     g.known(ctx, p.Platforms),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return g.keep(ctx, finding{tree: tree, root: p.Digest, name: p.Name, at: g.now()}), nil
+}
+
+// known returns a function that reports whether a digest was read before, with
+// what lies under it: else it is read again, since only its bytes lead to what is
+// missing.
+func (g *Ingest) known(ctx context.Context, platforms []string) func(dossier.Digest) bool {
+	return func(d dossier.Digest) bool {
+		found := false
+		err := g.Store.View(ctx, func(r store.Reader) (err error) {
+			found, err = isComplete(ctx, r, d, platforms)
+			return err
+		})
+		return err == nil && found // in doubt it is read again
+	}
+}
+
+// finding is what was learnt of an image by looking at where it lies.
+type finding struct {
+	tree *image.Tree // what was read and verified; nil: all of it was known
+	root dossier.Digest
+	name string      // the repository in which it was found; "" for a local image
+	tag  *tagPayload // the tag that points at it; nil: nobody looked
+	at   time.Time
+}
+
+// keep records a finding.
+func (g *Ingest) keep(ctx context.Context, f finding) finisher {
+	return func(tx store.Tx) error {
+		var changed []dossier.Digest
+		if f.tree != nil {
+			for _, node := range f.tree.Nodes {
+				if err := g.keepNode(ctx, tx, f.tree, node); err != nil {
+					return err
+				}
+				changed = append(changed, node.Digest)
+			}
+		}
+		if f.name != "" {
+			isNew, err := record.Name(ctx, tx, f.root, f.name, f.at)
+			if err != nil {
+				return err
+			}
+			if isNew {
+				changed = append(changed, f.root)
+			}
+		}
+		if f.tag != nil {
+			moved, err := pointTag(ctx, tx, *f.tag, f.root, f.at)
+			if err != nil {
+				return err
+			}
+			changed = append(changed, moved...)
+		}
+		return record.Terms(ctx, tx, changed...)
+	}
+}
+
+// keepNode records one node, and asks for its program.
+func (g *Ingest) keepNode(ctx context.Context, tx store.Tx, tree *image.Tree, node image.Node) error {
+	isNew, err := record.Node(ctx, tx, node, tree.Nodes)
+	if err == nil && isNew && node.Kind == dossier.ImageManifest && tree.Name != "" && g.Program != nil {
+		_, err = tx.Enqueue(ctx, record.Program{Name: tree.Name, Manifest: node.Digest}.Job())
+	}
+	return err
+}
+
+// program reads the program of an image manifest, whose configuration and
+// layers are known, and records what it is when it is a Go program.
+func (g *Ingest) program(ctx context.Context, p record.Program) (finisher, error) {
+	if g.Program == nil {
+		return nil, nil
+	}
+	ref := p.Name + "@" + string(p.Manifest)
+	return g.programOf(ctx, ref, p.Manifest)
+}
+
+func (g *Ingest) programOf(ctx context.Context, ref string, manifest dossier.Digest) (finisher, error) {
+	var config []byte
+	var layers []dossier.Edge
+	done := false
+	err := g.Store.View(ctx, func(r store.Reader) error {
+		for _, err := range r.Holding(ctx, []dossier.Digest{manifest}, dossier.Times{}, dossier.FactGoBuild) {
+			done = err == nil
+			return err
+		}
+		edges, err := r.Edges(ctx, []dossier.Digest{manifest}, dossier.RoleConfig, dossier.RoleLayer)
+		if err != nil {
+			return err
+		}
+		config, layers = nil, nil
+		for _, e := range edges {
+			if e.Role == dossier.RoleLayer {
+				layers = append(layers, e)
+				continue
+			}
+			for fact, err := range r.Holding(ctx, []dossier.Digest{e.Child}, dossier.Times{}, dossier.FactConfig) {
+				if err != nil {
+					return err
+				}
+				config = fact.Body
+			}
+		}
+		return nil
+	})
+	if err != nil || done || config == nil {
+		return nil, err
+	}
+	build, err := g.Program(ctx, ref, config, layers)
+	if err != nil || build == nil {
+		return nil, err
+	}
+	body, err := json.Marshal(build)
+	if err != nil {
+		return nil, err
+	}
+	return func(tx store.Tx) error {
+		_, _, err := tx.Record(ctx, dossier.Statement{Subject: manifest, Kind: dossier.FactGoBuild, Source: record.ContentSource, Body: body})
+		if err != nil {
+			return err
+		}
+		return record.Terms(ctx, tx, manifest)
+	}, nil
+}

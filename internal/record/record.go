@@ -1,0 +1,189 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package record writes what was learnt of an image: its exact bytes as facts,
+// its edges, the names and tags under which it was found, and the search terms
+// that follow from them.
+//
+// Whoever learns something, by reading a registry or by being one, records it
+// through this package, so that the same image gives the same facts. Every
+// function writes within the transaction that it is given and promises that
+// recording the same thing twice changes nothing.
+//
+// It reads nothing from outside and decides nothing: bytes must have been
+// checked against their digest before they come here.
+package record
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/image"
+	"dossier.dev/dossier/internal/origin"
+	"dossier.dev/dossier/internal/store"
+)
+
+// ContentSource is the source of facts that are properties of bytes: whoever
+// reads them finds the same, so they are recorded once.
+const ContentSource = "image"
+
+// RegistrySource is the source of facts about a tag of a repository, or about
+// the repository itself when tag is empty.
+func RegistrySource(name, tag string) string {
+	if tag == "" {
+		return "registry:" + name
+	}
+	return "registry:" + name + ":" + tag
+}
+
+// Node records the exact bytes of one document and its edges, and reports
+// whether they were new. nodes are those it was read with: the configuration of
+// a manifest is looked for there, and then among the facts.
+func Node(ctx context.Context, tx store.Tx, node image.Node, nodes []image.Node) (bool, error) {
+	kind := dossier.FactManifest
+	switch node.Kind {
+	case dossier.ImageIndex:
+		kind = dossier.FactIndex
+	case dossier.ImageConfig:
+		kind = dossier.FactConfig
+	}
+	_, isNew, err := tx.Record(ctx, dossier.Statement{Subject: node.Digest, Kind: kind, Source: ContentSource, Body: node.Bytes})
+	if err != nil {
+		return false, err
+	}
+	chain, err := chainEdge(ctx, tx, node, nodes)
+	if err != nil {
+		return false, err
+	}
+	image := dossier.Image{Digest: node.Digest, Kind: node.Kind, MediaType: node.MediaType, Size: int64(len(node.Bytes)), Platform: node.Platform}
+	return isNew, tx.PutImage(ctx, image, append(slices.Clone(node.Edges), chain...))
+}
+
+// chainEdge returns the edge from an image manifest to the chain ID of all its
+// layers, by which images that were built on it are found.
+func chainEdge(ctx context.Context, tx store.Tx, manifest image.Node, nodes []image.Node) ([]dossier.Edge, error) {
+	at := slices.IndexFunc(manifest.Edges, func(e dossier.Edge) bool { return e.Role == dossier.RoleConfig })
+	if manifest.Kind != dossier.ImageManifest || at < 0 {
+		return nil, nil
+	}
+	config := manifest.Edges[at].Child
+	var body []byte
+	for _, n := range nodes {
+		if n.Digest == config {
+			body = n.Bytes
+		}
+	}
+	if body == nil {
+		for fact, err := range tx.Holding(ctx, []dossier.Digest{config}, dossier.Times{}, dossier.FactConfig) {
+			if err != nil {
+				return nil, err
+			}
+			body = fact.Body
+		}
+	}
+	c, err := origin.ParseConfig(body)
+	if err != nil || len(c.DiffIDs) == 0 || slices.Contains(c.DiffIDs, "") {
+		return nil, nil // nothing can be said to be built on it
+	}
+	ids := dossier.ChainIDs(c.DiffIDs)
+	return []dossier.Edge{{Parent: manifest.Digest, Child: ids[len(ids)-1], Role: dossier.RoleChain, Position: len(ids)}}, nil
+}
+
+// Name records that a digest was found under a repository name (registry and
+// repository), once, and reports whether that is new.
+func Name(ctx context.Context, tx store.Tx, d dossier.Digest, name string, at time.Time) (bool, error) {
+	isNew, err := tx.PutName(ctx, d, name, at)
+	if err != nil || !isNew {
+		return false, err
+	}
+	body, _ := json.Marshal(dossier.NameBody{Name: name}) // a struct of strings: cannot fail
+	_, _, err = tx.Record(ctx, dossier.Statement{Subject: d, Kind: dossier.FactName, Source: RegistrySource(name, ""), ValidAt: at, Body: body})
+	return true, err
+}
+
+// Moved records that a tag left was and points at now; either may be empty. It
+// returns the digests whose search terms are to be made anew.
+func Moved(ctx context.Context, tx store.Tx, tag store.NameTag, was, now dossier.Digest, at time.Time) ([]dossier.Digest, error) {
+	var changed []dossier.Digest
+	for _, end := range []struct {
+		digest dossier.Digest
+		points bool
+	}{{was, false}, {now, true}} {
+		if end.digest == "" {
+			continue
+		}
+		body, _ := json.Marshal(dossier.TagBody{Name: tag.Name, Tag: tag.Tag, Points: end.points})
+		_, _, err := tx.Record(ctx, dossier.Statement{
+			Subject: end.digest, Kind: dossier.FactTag, Source: RegistrySource(tag.Name, tag.Tag), ValidAt: at, Body: body,
+		})
+		if err != nil {
+			return nil, err
+		}
+		changed = append(changed, end.digest)
+	}
+	return changed, nil
+}
+
+// Terms makes the search terms of digests from their facts, names and tags.
+func Terms(ctx context.Context, tx store.Tx, ds ...dossier.Digest) error {
+	ds = slices.Clone(ds)
+	slices.Sort(ds)
+	for _, d := range slices.Compact(ds) {
+		if err := termsOf(ctx, tx, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func termsOf(ctx context.Context, tx store.Tx, d dossier.Digest) error {
+	var terms []store.Term
+	ds := []dossier.Digest{d}
+	for fact, err := range tx.Holding(ctx, ds, dossier.Times{}) {
+		if err != nil {
+			return err
+		}
+		found, err := origin.Terms(fact.Kind, fact.Body)
+		if err != nil {
+			continue // the bytes are what they are; the answer says what is wrong with them
+		}
+		terms = append(terms, found...)
+	}
+	names, err := tx.Names(ctx, ds)
+	if err != nil {
+		return err
+	}
+	for _, n := range names[d] {
+		terms = append(terms, referenceTerm(n.Name))
+	}
+	tags, err := tx.TagsOf(ctx, ds, time.Time{})
+	if err != nil {
+		return err
+	}
+	for _, t := range tags {
+		terms = append(terms, referenceTerm(t.Name+":"+t.Tag))
+	}
+	return tx.PutTerms(ctx, d, terms)
+}
+
+func referenceTerm(ref string) store.Term {
+	return store.Term{Field: dossier.FieldReference, Value: ref, Key: store.Normal(ref)}
+}
+
+// JobProgram is the kind of job that reads the program which an image starts.
+const JobProgram = "image.program"
+
+// Program is the payload of a JobProgram.
+type Program struct {
+	Name     string         `json:"name"` // registry and repository
+	Manifest dossier.Digest `json:"manifest"`
+}
+
+// Job returns the job that asks for it.
+func (p Program) Job() store.Job {
+	b, _ := json.Marshal(p) // a struct of strings: cannot fail
+	return store.Job{Kind: JobProgram, Key: string(p.Manifest), Payload: b}
+}
