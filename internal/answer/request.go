@@ -1,0 +1,331 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package answer
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/origin"
+	"dossier.dev/dossier/internal/store"
+)
+
+// request is what is known of one name:tag from the places that ask for it.
+type request struct {
+	running  map[dossier.Digest]map[string]bool // digest -> platforms of the nodes
+	policies map[string]bool
+}
+
+// addRequests adds where the tags point that the places ask for, and what runs
+// under each.
+func (b *batch) addRequests(ctx context.Context) error {
+	wanted := map[string][]int{} // reference -> evidence
+	for i := range b.evidence {
+		for _, asked := range askedFor(&b.evidence[i]) {
+			wanted[asked] = append(wanted[asked], i)
+		}
+	}
+	var tags []store.NameTag
+	for asked := range wanted {
+		if tag, ok := nameTag(asked); ok {
+			tags = append(tags, tag)
+		} else {
+			delete(wanted, asked) // by digest: it cannot move
+		}
+	}
+	requests := b.requests(wanted)
+	intervals, err := b.r.TagsAt(ctx, tags, b.then)
+	if err != nil {
+		return err
+	}
+	points := map[string]*dossier.TagInterval{}
+	var ds []dossier.Digest
+	for _, t := range intervals {
+		t = b.asSeenThen(t)
+		points[t.Name+":"+t.Tag] = &t
+		ds = append(ds, t.Digest)
+	}
+	for _, r := range requests {
+		ds = slices.AppendSeq(ds, maps.Keys(r.running))
+	}
+	if err := b.loadContents(ctx, distinct(ds)); err != nil {
+		return err
+	}
+	for _, asked := range slices.Sorted(maps.Keys(wanted)) {
+		tag := b.requestedTag(asked, points[asked], requests[asked])
+		for _, i := range wanted[asked] {
+			b.evidence[i].Requested = append(b.evidence[i].Requested, tag)
+		}
+	}
+	return b.addTargetFacts(ctx)
+}
+
+// maxAsked bounds the tags that are looked at for an image that runs nowhere.
+const maxAsked = 50
+
+// askedFor returns the references that places ask for. An image that is in no
+// place stands for the tags that point at it, or did.
+func askedFor(e *Evidence) []string {
+	var asked []string
+	for _, p := range e.Places {
+		asked = append(asked, p.Asked())
+	}
+	if len(e.Places) == 0 {
+		for _, t := range e.Tags {
+			asked = append(asked, t.Name+":"+t.Tag)
+		}
+		for _, f := range e.Facts {
+			var body dossier.TagBody
+			if f.Kind == dossier.FactTag && f.Subject == e.Subject && json.Unmarshal(f.Body, &body) == nil {
+				asked = append(asked, body.Name+":"+body.Tag)
+			}
+		}
+	}
+	slices.Sort(asked)
+	asked = slices.DeleteFunc(slices.Compact(asked), func(s string) bool { return s == "" })
+	if len(e.Places) == 0 {
+		asked = asked[:min(len(asked), maxAsked)]
+	}
+	return asked
+}
+
+// nameTag parts a normalised reference with a tag and no digest.
+func nameTag(asked string) (store.NameTag, bool) {
+	ref, err := dossier.ParseReference(asked)
+	if err != nil || ref.Tag == "" || ref.Digest != "" {
+		return store.NameTag{}, false
+	}
+	return store.NameTag{Name: ref.Name(), Tag: ref.Tag}, true
+}
+
+// requests looks through all places for those who ask for the same tags.
+func (b *batch) requests(wanted map[string][]int) map[string]*request {
+	requests := map[string]*request{}
+	for asked := range wanted {
+		requests[asked] = &request{running: map[dossier.Digest]map[string]bool{}, policies: map[string]bool{}}
+	}
+	for _, p := range b.places {
+		r := requests[p.asked]
+		if r == nil {
+			continue
+		}
+		if p.PullPolicy != "" {
+			r.policies[p.PullPolicy] = true
+		}
+		if !runs(p.Place) || p.root.digest == "" {
+			continue
+		}
+		if r.running[p.root.digest] == nil {
+			r.running[p.root.digest] = map[string]bool{}
+		}
+		if p.Platform != "" {
+			r.running[p.root.digest][p.Platform] = true
+		}
+	}
+	return requests
+}
+
+func (b *batch) requestedTag(asked string, interval *dossier.TagInterval, r *request) RequestedTag {
+	tag := RequestedTag{Reference: asked, Interval: interval, PullPolicies: slices.Sorted(maps.Keys(r.policies))}
+	if interval != nil {
+		tag.Target = b.content(interval.Digest)
+	}
+	for _, d := range slices.Sorted(maps.Keys(r.running)) {
+		c := b.content(d)
+		c.Platforms = slices.Sorted(maps.Keys(r.running[d]))
+		tag.Running = append(tag.Running, c)
+	}
+	return tag
+}
+
+func (b *batch) content(d dossier.Digest) Content {
+	if c := b.contents[d]; c != nil {
+		return *c
+	}
+	return Content{Digest: d}
+}
+
+// loadContents reads what is needed to compare digests platform by platform.
+func (b *batch) loadContents(ctx context.Context, ds []dossier.Digest) error {
+	t, err := b.readTree(ctx, ds, dossier.RolePlatform)
+	if err != nil {
+		return err
+	}
+	for _, d := range ds {
+		if image, ok := t.images[d]; ok {
+			b.contents[d] = &Content{Digest: d, Kind: image.Kind, Children: t.leaves(d)}
+		}
+	}
+	return nil
+}
+
+// addTargetFacts adds the tag facts of what requested tags point at elsewhere:
+// they prove that a tag has moved.
+func (b *batch) addTargetFacts(ctx context.Context) error {
+	targets := map[dossier.Digest][]int{}
+	for i, e := range b.evidence {
+		for _, tag := range e.Requested {
+			if d := tag.Target.Digest; d != "" && d != e.Subject && !slices.Contains(targets[d], i) {
+				targets[d] = append(targets[d], i)
+			}
+		}
+	}
+	for fact, err := range b.r.Holding(ctx, slices.Sorted(maps.Keys(targets)), b.at, dossier.FactTag) {
+		if err != nil {
+			return err
+		}
+		for _, i := range targets[fact.Subject] {
+			b.evidence[i].Facts = append(b.evidence[i].Facts, fact)
+		}
+	}
+	return nil
+}
+
+// owner is a platform of an image in the batch, as far as it may have a base.
+type owner struct {
+	evidence int
+	manifest dossier.Digest
+	layers   int
+}
+
+// addBases finds known images that are the lower layers of those in the batch,
+// with their configurations: what is inherited from there is not an image's own.
+func (b *batch) addBases(ctx context.Context) error {
+	owners := b.basesWanted()
+	chains, err := b.r.Parents(ctx, slices.Sorted(maps.Keys(owners)), dossier.RoleChain)
+	if err != nil {
+		return err
+	}
+	if chains, err = b.parentsThen(ctx, chains); err != nil {
+		return err
+	}
+	bases := map[dossier.Digest]*Base{}
+	for _, e := range chains {
+		bases[e.Parent] = &Base{Digest: e.Parent}
+	}
+	if err := b.nameBases(ctx, bases); err != nil {
+		return err
+	}
+	configs, err := b.configsOf(ctx, bases)
+	if err != nil {
+		return err
+	}
+	for _, chain := range chains {
+		for _, o := range owners[chain.Child] {
+			base := *bases[chain.Parent]
+			base.On, base.Layers, base.Chain = o.manifest, o.layers, chain.Child
+			e := &b.evidence[o.evidence]
+			e.Bases = append(e.Bases, base)
+			if f, ok := configs[base.Config]; ok && !slices.ContainsFunc(e.Facts, func(have dossier.Fact) bool { return have.ID == f.ID }) {
+				e.Facts = append(e.Facts, f)
+			}
+		}
+	}
+	for i := range b.evidence {
+		slices.SortFunc(b.evidence[i].Bases, compareBases)
+	}
+	return nil
+}
+
+// parentsThen returns the edges from what had been read at the time asked for.
+func (g *gatherer) parentsThen(ctx context.Context, edges []dossier.Edge) ([]dossier.Edge, error) {
+	var parents []dossier.Digest
+	for _, e := range edges {
+		parents = append(parents, e.Parent)
+	}
+	known, err := g.knownThen(ctx, parents)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(edges, func(e dossier.Edge) bool { return !known(e.Parent) }), nil
+}
+
+// basesWanted returns, for each chain ID that a base would have, who is built on it.
+func (b *batch) basesWanted() map[dossier.Digest][]owner {
+	owners := map[dossier.Digest][]owner{}
+	for i, e := range b.evidence {
+		for _, p := range e.Platforms {
+			c, err := origin.ParseConfig(b.configs[p.Config])
+			if err != nil || len(c.DiffIDs) < 2 || slices.Contains(c.DiffIDs, "") {
+				continue // without layers below the top there is no base
+			}
+			for n, id := range dossier.ChainIDs(c.DiffIDs[:len(c.DiffIDs)-1]) {
+				owners[id] = append(owners[id], owner{i, p.Manifest, n + 1})
+			}
+		}
+	}
+	return owners
+}
+
+// configsOf sets the configuration of each base and returns its fact, by digest.
+func (b *batch) configsOf(ctx context.Context, bases map[dossier.Digest]*Base) (map[dossier.Digest]dossier.Fact, error) {
+	edges, err := b.r.Edges(ctx, slices.Sorted(maps.Keys(bases)), dossier.RoleConfig)
+	if err != nil {
+		return nil, err
+	}
+	var configs []dossier.Digest
+	for _, e := range edges {
+		bases[e.Parent].Config = e.Child
+		configs = append(configs, e.Child)
+	}
+	facts := map[dossier.Digest]dossier.Fact{}
+	for f, err := range b.r.Holding(ctx, distinct(configs), b.at, dossier.FactConfig) {
+		if err != nil {
+			return nil, err
+		}
+		facts[f.Subject] = f
+	}
+	return facts, nil
+}
+
+// compareBases puts the bases with the most layers first.
+func compareBases(x, y Base) int {
+	return cmp.Or(cmp.Compare(y.Layers, x.Layers), cmp.Compare(x.Digest, y.Digest), cmp.Compare(x.On, y.On))
+}
+
+// nameBases adds the indexes that contain the bases, and a name for each.
+func (b *batch) nameBases(ctx context.Context, bases map[dossier.Digest]*Base) error {
+	manifests := slices.Sorted(maps.Keys(bases))
+	parents, err := b.r.Parents(ctx, manifests, dossier.RolePlatform)
+	if err != nil {
+		return err
+	}
+	if parents, err = b.parentsThen(ctx, parents); err != nil {
+		return err
+	}
+	all := slices.Clone(manifests)
+	for _, e := range parents {
+		bases[e.Child].Parents = append(bases[e.Child].Parents, e.Parent)
+		all = append(all, e.Parent)
+	}
+	all = distinct(all)
+	tags, err := b.r.TagsOf(ctx, all, b.then)
+	if err != nil {
+		return err
+	}
+	names, err := b.r.Names(ctx, all)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(tags, compareTags)
+	for _, base := range bases {
+		for _, d := range append([]dossier.Digest{base.Digest}, base.Parents...) {
+			for _, t := range tags {
+				if base.Name == "" && t.Digest == d {
+					base.Name = t.Name + ":" + t.Tag
+				}
+			}
+		}
+		for _, d := range append([]dossier.Digest{base.Digest}, base.Parents...) {
+			if names := b.namesThen(names[d]); base.Name == "" && len(names) > 0 {
+				base.Name = names[0].Name
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,205 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package answer
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+)
+
+// minRevision is from how many digits on a term is taken as the beginning of a
+// commit.
+const minRevision = 7
+
+// maxFound bounds the images that one search returns.
+const maxFound = 100_000
+
+// Where finds images by a digest or a prefix of one, or by a term: a reference,
+// a label, a source, a revision, a base, a layer, a Go package. At most limit
+// images are returned.
+func (a Answerer) Where(ctx context.Context, term string, limit int) (dossier.FoundList, error) {
+	list := dossier.FoundList{Term: term, AsOf: dossier.Instant(a.now()), Found: []dossier.Found{}}
+	term = strings.TrimSpace(term)
+	if term == "" || limit <= 0 {
+		return list, dossier.Errorf(dossier.KindInvalid, "searching", term, "want a term, and a limit above 0")
+	}
+	limit = min(limit, maxFound)
+	err := a.Store.View(ctx, func(r store.Reader) error {
+		list.Found, list.Truncated = []dossier.Found{}, false
+		hits, err := find(ctx, r, term, 4*limit)
+		if err != nil {
+			return err
+		}
+		found, err := foundOf(ctx, r, hits)
+		if err != nil {
+			return err
+		}
+		if len(found) > limit {
+			found, list.Truncated = found[:limit], true
+		}
+		list.Truncated = list.Truncated || len(hits) >= 4*limit
+		g := newGatherer(r, dossier.Times{}, a.now())
+		list.Found, err = g.describe(ctx, found)
+		return err
+	})
+	return list, err
+}
+
+// find returns digests of any kind at which the term stands.
+func find(ctx context.Context, r store.Reader, term string, limit int) ([]store.TermHit, error) {
+	var hits []store.TermHit
+	if dossier.IsDigestPrefix(term) {
+		ds, err := r.MatchDigest(ctx, term, limit)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range ds {
+			hits = append(hits, store.TermHit{Digest: d, Term: store.Term{Field: dossier.FieldDigest, Value: string(d)}})
+		}
+	}
+	text, prefix := strings.CutSuffix(term, "*")
+	if text == "" {
+		return nil, dossier.Errorf(dossier.KindInvalid, "searching", term, "want some text before the *")
+	}
+	keys := []string{store.Normal(text)}
+	if ref, err := dossier.ParseReference(strings.TrimSuffix(text, ":")); err == nil {
+		full := ref.String()
+		if strings.HasSuffix(text, ":") {
+			full += ":"
+		}
+		keys = append(keys, store.Normal(full))
+	}
+	slices.Sort(keys)
+	for _, key := range slices.Compact(keys) {
+		found, err := r.FindTerms(ctx, key, prefix || isRevision(key), limit)
+		if err != nil {
+			return nil, err
+		}
+		hits = append(hits, found...)
+	}
+	return hits, nil
+}
+
+func isRevision(s string) bool {
+	return len(s) >= minRevision && len(s) <= 40 && strings.Trim(s, "0123456789abcdef") == ""
+}
+
+// weight orders fields by how much they say: what is found in several is shown
+// with the first.
+func weight(f dossier.Field) int {
+	return slices.Index([]dossier.Field{
+		dossier.FieldDigest, dossier.FieldReference, dossier.FieldSource, dossier.FieldRevision,
+		dossier.FieldBase, dossier.FieldProgram, dossier.FieldLayer, dossier.FieldLabel,
+	}, f)
+}
+
+// candidate is a root image and why it was found.
+type candidate struct {
+	digest dossier.Digest
+	hit    store.TermHit
+}
+
+// foundOf follows edges from where a term stands to the images that contain it.
+// There are no circles: an image contains the digests of what lies in it.
+func foundOf(ctx context.Context, r store.Reader, hits []store.TermHit) ([]candidate, error) {
+	level := map[dossier.Digest]store.TermHit{}
+	for _, h := range hits {
+		if known, ok := level[h.Digest]; !ok || weight(h.Field) < weight(known.Field) {
+			level[h.Digest] = h
+		}
+	}
+	found := map[dossier.Digest]store.TermHit{}
+	for len(level) > 0 {
+		var ds []dossier.Digest
+		for d := range level {
+			ds = append(ds, d)
+		}
+		parents, err := r.Parents(ctx, distinct(ds), dossier.RoleConfig, dossier.RolePlatform)
+		if err != nil {
+			return nil, err
+		}
+		next := map[dossier.Digest]store.TermHit{}
+		for _, e := range parents {
+			hit := level[e.Child]
+			if known, ok := next[e.Parent]; !ok || weight(hit.Field) < weight(known.Field) {
+				next[e.Parent] = hit
+			}
+		}
+		for _, e := range parents {
+			delete(level, e.Child)
+		}
+		for d, h := range level { // nothing contains it
+			if _, ok := found[d]; !ok {
+				found[d] = h
+			}
+		}
+		level = next
+	}
+	out := make([]candidate, 0, len(found))
+	for d, h := range found {
+		out = append(out, candidate{d, h})
+	}
+	slices.SortFunc(out, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(weight(a.hit.Field), weight(b.hit.Field)), cmp.Compare(a.hit.Key, b.hit.Key), cmp.Compare(a.digest, b.digest))
+	})
+	return out, nil
+}
+
+// describe adds names and places to what was found. A platform manifest or a configuration
+// that runs by itself counts to the image that contains it.
+func (g *gatherer) describe(ctx context.Context, found []candidate) ([]dossier.Found, error) {
+	if len(found) == 0 {
+		return []dossier.Found{}, nil // a query for no digests would select all
+	}
+	owner := map[dossier.Digest][]int{}
+	var ds []dossier.Digest
+	for i, c := range found {
+		owner[c.digest] = append(owner[c.digest], i)
+		ds = append(ds, c.digest)
+	}
+	names, err := g.r.Names(ctx, ds)
+	if err != nil {
+		return nil, err
+	}
+	for level := distinct(ds); len(level) > 0; {
+		edges, err := g.r.Edges(ctx, level, dossier.RolePlatform, dossier.RoleConfig)
+		if err != nil {
+			return nil, err
+		}
+		level = nil
+		for _, e := range edges {
+			if _, ok := owner[e.Child]; !ok {
+				level = append(level, e.Child)
+			}
+			owner[e.Child] = append(owner[e.Child], owner[e.Parent]...)
+		}
+		ds = append(ds, level...)
+	}
+	places := make([][]dossier.Place, len(found))
+	for p, err := range g.r.Places(ctx, store.PlaceQuery{Digests: distinct(ds)}) {
+		if err != nil {
+			return nil, err
+		}
+		for _, i := range slices.Compact(slices.Sorted(slices.Values(owner[p.Digest]))) {
+			places[i] = append(places[i], p)
+		}
+	}
+	out := make([]dossier.Found, 0, len(found))
+	for i, c := range found {
+		e := Evidence{Subject: c.digest, Places: places[i]}
+		for _, n := range names[c.digest] {
+			e.Names = append(e.Names, Name{Name: n.Name})
+		}
+		out = append(out, dossier.Found{
+			Digest: c.digest, Field: c.hit.Field, Match: c.hit.Value,
+			References: referencesOf(&e), Running: runningOf(places[i]),
+		})
+	}
+	return out, nil
+}

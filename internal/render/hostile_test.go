@@ -1,0 +1,62 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package render
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"dossier.dev/dossier"
+)
+
+// TestNothingReachesTheTerminal: whatever images, clusters and servers say, no
+// control character is printed, and no text can pass for a line of its own.
+func TestNothingReachesTheTerminal(t *testing.T) {
+	const evil = "x\x1b[2J\r\n\u009b2J\u202e\x7fFORGED"
+	d := dossier.Digest("sha256:\x1b[2J\n\u202eFORGED")
+	a := dossier.Answer{Status: evil, Grade: dossier.GradeClaimed, Summary: evil, Next: evil, Details: map[string][]dossier.Value{
+		"name": {{Value: evil}, {Value: []any{evil}}, {Value: map[string]any{evil: evil}}}, evil: {{Value: 1.5}},
+	}, Evidence: []dossier.Citation{{ID: d, Kind: evil, Source: evil, Summary: evil}}}
+	running := []dossier.Running{{Workload: dossier.Workload{Cluster: evil, Namespace: evil, Kind: evil, Name: evil}, Container: evil, Type: evil, Pods: 1}}
+	image := dossier.Dossier{
+		Digest: d, MediaType: evil, Platforms: []dossier.PlatformImage{{Platform: evil, Manifest: d}},
+		Requested: []string{evil, evil}, References: []string{evil}, Running: running,
+		Answers: dossier.Answers{What: a, Origin: a, Rebuild: a, Vulnerabilities: a, Currency: a},
+	}
+	tests := map[string]func(io.Writer, Options) error{
+		"images": func(w io.Writer, o Options) error {
+			return Images(w, dossier.ImageList{Images: []dossier.Dossier{image}}, o)
+		},
+		"dossier": func(w io.Writer, o Options) error { return Dossier(w, image, o) },
+		"history": func(w io.Writer, o Options) error {
+			return History(w, dossier.History{
+				Tags:   []dossier.TagInterval{{Name: evil, Tag: evil, Digest: d, From: time.Unix(0, 0)}},
+				Layers: []dossier.LayerStep{{Platform: evil, Instruction: evil, Layer: d, Base: evil}},
+			}, o)
+		},
+		"found": func(w io.Writer, o Options) error {
+			return Found(w, dossier.FoundList{Found: []dossier.Found{{Digest: d, Field: evil, Match: evil, References: []string{evil}, Running: running}}}, o)
+		},
+	}
+	for name, write := range tests {
+		for _, opt := range []Options{{}, {Wide: true}, {Width: 40}, {Width: 200}} {
+			var b strings.Builder
+			if err := write(&b, opt); err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(b.String()) {
+				line = strings.TrimSuffix(line, "\n")
+				if i := strings.IndexFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+					t.Errorf("%s %+v: %q is printed", name, opt, line)
+				}
+				if strings.HasPrefix(strings.TrimSpace(line), "FORGED") {
+					t.Errorf("%s %+v: a line was forged", name, opt)
+				}
+			}
+		}
+	}
+}
