@@ -1,0 +1,95 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/record"
+	"dossier.dev/dossier/internal/store"
+)
+
+// deletion says what is removed, and by whom.
+func (c *call) deletion(at time.Time) store.Deletion {
+	return store.Deletion{Repository: c.Repository, Digest: c.Digest, At: at, By: c.who}
+}
+
+// deleteBlob takes a blob out of a repository ("Deleting Blobs"). Its bytes stay
+// until nobody needs them.
+func (c *call) deleteBlob(ctx context.Context) error {
+	del := c.deletion(c.now())
+	err := c.config.Store.Update(ctx, func(tx store.Tx) error { return tx.UnlinkBlob(ctx, del) })
+	if err != nil {
+		return when(err, dossier.KindNotFound, CodeBlobUnknown)
+	}
+	c.w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// deleteManifest drops a tag ("Deleting Tags"), or removes a manifest with all
+// tags that point at it ("Deleting Manifests").
+func (c *call) deleteManifest(ctx context.Context) error {
+	at := c.now()
+	err := c.config.Store.Update(ctx, func(tx store.Tx) error {
+		repo, err := tx.Repository(ctx, c.Repository)
+		if err != nil {
+			return when(err, dossier.KindNotFound, CodeNameUnknown)
+		}
+		tags := []store.NameTag{{Name: repo.Name, Tag: c.Tag}}
+		if c.Tag == "" {
+			if err := tx.DeleteManifest(ctx, c.deletion(at)); err != nil {
+				return err
+			}
+			if tags, err = tagsOf(ctx, tx, repo.Name, c.Digest); err != nil {
+				return err
+			}
+		} else if _, err := tagged(ctx, tx, tags[0]); err != nil {
+			return err
+		}
+		return clearTags(ctx, tx, tags, at)
+	})
+	if err != nil {
+		return when(err, dossier.KindNotFound, CodeManifestUnknown)
+	}
+	c.w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// tagsOf returns the tags of a repository that point at a digest now.
+func tagsOf(ctx context.Context, r store.Reader, name string, d dossier.Digest) ([]store.NameTag, error) {
+	open, err := r.TagsOf(ctx, []dossier.Digest{d}, time.Time{})
+	if err != nil {
+		return nil, err
+	}
+	open = slices.DeleteFunc(open, func(i dossier.TagInterval) bool { return i.Name != name })
+	tags := make([]store.NameTag, len(open))
+	for i, interval := range open {
+		tags[i] = store.NameTag{Name: interval.Name, Tag: interval.Tag}
+	}
+	return tags, nil
+}
+
+// clearTags drops tags and records it.
+func clearTags(ctx context.Context, tx store.Tx, tags []store.NameTag, at time.Time) error {
+	var changed []dossier.Digest
+	for _, tag := range tags {
+		move, err := tx.ClearTag(ctx, tag, at)
+		if err != nil {
+			return err
+		}
+		if !move.Moved {
+			continue // another dropped it at this moment
+		}
+		moved, err := record.Moved(ctx, tx, tag, move.Was, "", move.At)
+		if err != nil {
+			return err
+		}
+		changed = append(changed, moved...)
+	}
+	return record.Terms(ctx, tx, changed...)
+}

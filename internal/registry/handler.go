@@ -1,0 +1,233 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/blob"
+	"dossier.dev/dossier/internal/store"
+)
+
+// Limits of a Handler.
+const (
+	MaxManifest = 4 << 20   // bytes
+	MaxBlob     = 256 << 30 // bytes, unless Config says otherwise
+	MaxPage     = 1000      // entries of one page of a list
+	MaxRequests = 1024      // at the same time, unless Config says otherwise
+
+	maxReferrers      = 100     // descriptors of one page
+	maxReferrersBytes = 1 << 20 // of annotations in one page, after which it ends
+)
+
+// Times. All but UploadLife are of the clock of the machine.
+const (
+	ReadTimeout  = 30 * time.Second // for a client to send each part of a request
+	WriteTimeout = time.Minute      // for a client to take each part of a response
+	UploadLife   = 24 * time.Hour   // of an upload to which nothing is added
+)
+
+// Config is what a Handler serves. Store, Blobs and Name are required.
+type Config struct {
+	Store store.Store
+	Blobs blob.Store
+	Name  string // what the registry is called in references: HOST or HOST:PORT
+
+	// Admit says who sends a request, or why it is refused. An *Error passes on
+	// its code; it may set headers of the response. nil: everybody may, and is nobody.
+	Admit func(w http.ResponseWriter, r *http.Request) (who string, err error)
+	// Fixed reports whether a tag never moves once it points somewhere. nil: none is.
+	Fixed func(path, tag string) bool
+	// Sparse accepts indexes of which not all manifests are there.
+	Sparse bool
+	// Programs asks for the programs that pushed images start.
+	Programs bool
+	// Observe is told of every request that was answered. nil: nobody is.
+	Observe func(Call)
+
+	Logger *slog.Logger     // nil: silent
+	Now    func() time.Time // nil: time.Now
+
+	MaxBlob     int64 // 0: the constant of that name
+	MaxRequests int   // 0: the constant of that name
+}
+
+// Call is a request that was answered.
+type Call struct {
+	Kind     string // Kind.String, or "" for what could not be parsed
+	Status   int
+	Took     time.Duration
+	Received int64 // bytes of the body
+	Sent     int64 // bytes of the body
+}
+
+// Handler serves a registry. It implements http.Handler.
+type Handler struct {
+	config Config
+	slots  chan struct{} // one for each request under way
+}
+
+// New returns a Handler. It gives the registry its name if it has none.
+// KindConflict: it has another one.
+func New(ctx context.Context, c Config) (*Handler, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	c.MaxBlob = cmp.Or(c.MaxBlob, MaxBlob)
+	c.MaxRequests = cmp.Or(c.MaxRequests, MaxRequests)
+	h := &Handler{config: c, slots: make(chan struct{}, c.MaxRequests)}
+	var name string
+	err := c.Store.Update(ctx, func(tx store.Tx) (err error) {
+		name, err = tx.NameRegistry(ctx, c.Name)
+		return err
+	})
+	if err == nil && name != c.Name {
+		err = &dossier.Error{Kind: dossier.KindConflict, Op: "naming the registry", Subject: c.Name,
+			Hint: "Keep the name " + name + ", or use another database.",
+			Err:  errName(name)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// errName says what a registry is called already.
+type errName string
+
+func (e errName) Error() string { return "this database holds the registry " + string(e) }
+
+func (h *Handler) now() time.Time { return dossier.Instant(h.config.Now()) }
+
+// call is one request on its way.
+type call struct {
+	*Handler
+	Request
+	who string
+	w   *recorder
+	r   *http.Request
+}
+
+// methods is the table of what does each kind of request. A method returns an
+// error before it has written anything, or none.
+var methods = map[Kind]func(*call, context.Context) error{
+	KindPing:           (*call).ping,
+	KindBlobGet:        (*call).getBlob,
+	KindManifestGet:    (*call).getManifest,
+	KindUploadBegin:    (*call).beginUpload,
+	KindUploadChunk:    (*call).addChunk,
+	KindUploadEnd:      (*call).endUpload,
+	KindUploadStatus:   (*call).uploadStatus,
+	KindUploadCancel:   (*call).cancelUpload,
+	KindManifestPut:    (*call).putManifest,
+	KindManifestDelete: (*call).deleteManifest,
+	KindBlobDelete:     (*call).deleteBlob,
+	KindTagList:        (*call).listTags,
+	KindCatalog:        (*call).listRepositories,
+	KindReferrers:      (*call).listReferrers,
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	begin := time.Now()
+	rec := newRecorder(w)
+	body := newBody(r, rec.control, h.config.MaxBlob)
+	r.Body = body
+	q, err := Parse(r.Method, r.URL)
+	kind := q.Kind.String()
+	if err != nil {
+		kind = ""
+	}
+	defer func() { h.observe(rec, r, Call{Kind: kind, Took: time.Since(begin), Received: body.n}) }()
+	header := rec.Header()
+	header.Set("Docker-Distribution-Api-Version", "registry/2.0")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Security-Policy", "default-src 'none'; sandbox") // what was pushed is no page of ours
+	header.Set("Cache-Control", "no-store")
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	default:
+		h.refuse(rec, r, fault(CodeTooManyRequests, "%d requests are under way", h.config.MaxRequests))
+		return
+	}
+	if err == nil {
+		err = h.serve(rec, r, q)
+	} else if _, denied := h.admit(rec, r); denied != nil {
+		err = denied // who may not ask learns nothing
+	}
+	if err != nil {
+		h.refuse(rec, r, err)
+	}
+}
+
+func (h *Handler) serve(w *recorder, r *http.Request, q Request) error {
+	who, err := h.admit(w, r)
+	if err != nil {
+		return err
+	}
+	c := &call{Handler: h, Request: q, who: who, w: w, r: r}
+	return methods[q.Kind](c, r.Context())
+}
+
+// admit says who asks. A page of another site that makes a browser send what
+// changes something is refused.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request) (string, error) {
+	if err := new(http.CrossOriginProtection).Check(r); err != nil {
+		return "", &Error{Code: CodeDenied, Err: err}
+	}
+	if h.config.Admit == nil {
+		return "", nil
+	}
+	return h.config.Admit(w, r)
+}
+
+func (c *call) ping(context.Context) error {
+	respond(c.w, c.r, http.StatusOK, struct{}{})
+	return nil
+}
+
+// observe tells metrics and log of a request that was answered.
+func (h *Handler) observe(w *recorder, r *http.Request, c Call) {
+	c.Status, c.Sent = cmp.Or(w.status, http.StatusOK), w.bytes
+	if h.config.Observe != nil {
+		h.config.Observe(c)
+	}
+	level := slog.LevelDebug
+	if c.Status >= http.StatusBadRequest {
+		level = slog.LevelInfo
+	}
+	h.config.Logger.Log(r.Context(), level, "registry request", "kind", c.Kind, "method", r.Method, "path", r.URL.Path,
+		"status", c.Status, "received", c.Received, "sent", c.Sent, "duration", c.Took, "remote", r.RemoteAddr, "agent", r.UserAgent())
+}
+
+// Sweep ends uploads to which nothing was added for UploadLife, and returns how many.
+func (h *Handler) Sweep(ctx context.Context) (int, error) {
+	const atOnce = 500
+	now, total := h.now(), 0
+	for {
+		var n int
+		err := h.config.Store.Update(ctx, func(tx store.Tx) (err error) {
+			n, err = tx.ExpireUploads(ctx, now, atOnce)
+			return err
+		})
+		if total += n; err != nil {
+			return total, err
+		}
+		if n < atOnce {
+			break
+		}
+	}
+	// Only what no upload names any more.
+	_, err := h.config.Blobs.Prune(ctx, now.Add(-UploadLife-time.Hour))
+	return total, err
+}

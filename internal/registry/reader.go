@@ -1,0 +1,158 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/blob"
+	"dossier.dev/dossier/internal/store"
+)
+
+// getBlob serves a blob, whole or in part (distribution spec, "Pulling blobs").
+func (c *call) getBlob(ctx context.Context) error {
+	var b store.Blob
+	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
+		b, err = r.LinkedBlob(ctx, c.Repository, c.Digest)
+		return err
+	})
+	if err != nil {
+		return when(err, dossier.KindNotFound, CodeBlobUnknown)
+	}
+	content := &lazy{ctx: ctx, blobs: c.config.Blobs, blob: b}
+	defer content.Close()
+	var from io.ReadSeeker = content
+	if c.r.Method == http.MethodGet {
+		whole, err := c.config.Blobs.Open(ctx, b.Key, 0, -1)
+		if err != nil {
+			return err
+		}
+		defer whole.Close()
+		if file, ok := whole.(io.ReadSeeker); ok {
+			from = file
+		}
+	}
+	c.serve(from, c.Digest, "application/octet-stream")
+	return nil
+}
+
+// serve sends bytes by their digest, with ranges and conditions (RFC 9110).
+func (c *call) serve(from io.ReadSeeker, d dossier.Digest, mediaType string) {
+	header := c.w.Header()
+	header.Set("Content-Type", mediaType)
+	header.Set("Docker-Content-Digest", string(d))
+	header.Set("Etag", `"`+string(d)+`"`)
+	header.Set("Cache-Control", "no-cache") // by digest one could say more, but access may end
+	http.ServeContent(c.w, c.r, "", time.Time{}, from)
+}
+
+// getManifest serves a manifest by digest or tag ("Pulling manifests").
+func (c *call) getManifest(ctx context.Context) error {
+	var m store.Manifest
+	err := c.config.Store.View(ctx, func(r store.Reader) error {
+		d := c.Digest
+		if c.Tag != "" {
+			repo, err := r.Repository(ctx, c.Repository)
+			if err != nil {
+				return when(err, dossier.KindNotFound, CodeNameUnknown)
+			}
+			if d, err = tagged(ctx, r, store.NameTag{Name: repo.Name, Tag: c.Tag}); err != nil {
+				return err
+			}
+		}
+		var err error
+		m, err = r.Manifest(ctx, c.Repository, d)
+		return err
+	})
+	if err != nil {
+		return when(err, dossier.KindNotFound, CodeManifestUnknown)
+	}
+	c.serve(bytes.NewReader(m.Body), m.Digest, m.MediaType)
+	return nil
+}
+
+// tagged returns what a tag points at now. KindNotFound: nothing.
+func tagged(ctx context.Context, r store.Reader, tag store.NameTag) (dossier.Digest, error) {
+	open, err := r.TagsAt(ctx, []store.NameTag{tag}, time.Time{})
+	if err != nil {
+		return "", err
+	}
+	if len(open) == 0 {
+		return "", dossier.Errorf(dossier.KindNotFound, "finding tag", tag.Name+":"+tag.Tag, "it points at nothing")
+	}
+	return open[0].Digest, nil
+}
+
+// lazy is a blob that is opened where it is read.
+type lazy struct {
+	ctx    context.Context // of the request that it lives for
+	blobs  blob.Store
+	blob   store.Blob
+	offset int64
+	open   io.ReadCloser // at offset; nil: not opened yet
+}
+
+// Seek implements io.Seeker.
+func (l *lazy) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += l.offset
+	case io.SeekEnd:
+		offset += l.blob.Size
+	}
+	if offset < 0 {
+		return 0, errors.New("seek before the beginning")
+	}
+	if offset == l.offset {
+		return offset, nil
+	}
+	l.offset = offset
+	return offset, l.Close()
+}
+
+// Read implements io.Reader.
+func (l *lazy) Read(p []byte) (int, error) {
+	if l.offset >= l.blob.Size {
+		return 0, io.EOF
+	}
+	if l.open == nil {
+		var err error
+		if l.open, err = l.blobs.Open(l.ctx, l.blob.Key, l.offset, -1); err != nil {
+			return 0, err
+		}
+	}
+	n, err := l.open.Read(p)
+	l.offset += int64(n)
+	return n, err
+}
+
+// Close implements io.Closer.
+func (l *lazy) Close() error {
+	if l.open == nil {
+		return nil
+	}
+	err := l.open.Close()
+	l.open = nil
+	return err
+}
+
+// Blob opens a blob of a repository, for whoever reads images in this process.
+// KindNotFound: the repository does not hold it.
+func (h *Handler) Blob(ctx context.Context, path string, d dossier.Digest) (io.ReadCloser, error) {
+	var b store.Blob
+	err := h.config.Store.View(ctx, func(r store.Reader) (err error) {
+		b, err = r.LinkedBlob(ctx, path, d)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return h.config.Blobs.Open(ctx, b.Key, 0, -1)
+}

@@ -1,0 +1,211 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+)
+
+// beginUpload mounts a blob, takes a whole one, or begins an upload ("Pushing
+// blobs").
+func (c *call) beginUpload(ctx context.Context) error {
+	if c.Mount != "" {
+		mounted, err := c.mount(ctx)
+		if err != nil {
+			return err
+		}
+		if mounted {
+			c.created(c.Mount)
+			return nil
+		}
+	}
+	if c.Digest != "" && c.Mount == "" {
+		if err := c.takeWhole(ctx); err != nil {
+			return err
+		}
+		c.created(c.Digest)
+		return nil
+	}
+	u := store.Upload{
+		ID: rand.Text(), Repository: c.Repository, Owner: c.who, Algorithm: c.Algorithm, ExpiresAt: c.now().Add(UploadLife),
+	}
+	err := c.config.Store.Update(ctx, func(tx store.Tx) error {
+		if _, err := tx.PutRepository(ctx, c.Repository, c.now()); err != nil {
+			return err
+		}
+		return tx.CreateUpload(ctx, u)
+	})
+	if err != nil {
+		return err
+	}
+	c.standing(u, http.StatusAccepted)
+	return nil
+}
+
+// mount links a blob that another repository holds ("Mounting a blob from
+// another repository").
+func (c *call) mount(ctx context.Context) (bool, error) {
+	found := false
+	err := c.config.Store.View(ctx, func(r store.Reader) error {
+		if c.From == "" {
+			holders, err := r.BlobHolders(ctx, c.Mount, 1)
+			found = len(holders) > 0
+			return err
+		}
+		_, err := r.LinkedBlob(ctx, c.From, c.Mount)
+		found = err == nil
+		if dossier.KindOf(err) == dossier.KindNotFound {
+			return nil
+		}
+		return err
+	})
+	if err != nil || !found {
+		return false, err
+	}
+	return true, c.config.Store.Update(ctx, func(tx store.Tx) error {
+		if _, err := tx.PutRepository(ctx, c.Repository, c.now()); err != nil {
+			return err
+		}
+		return tx.LinkBlob(ctx, c.Repository, c.Mount, c.now())
+	})
+}
+
+// created tells of a blob that is there.
+func (c *call) created(d dossier.Digest) {
+	header := c.w.Header()
+	header.Set("Location", "/v2/"+c.Repository+"/blobs/"+string(d))
+	header.Set("Docker-Content-Digest", string(d))
+	c.w.WriteHeader(http.StatusCreated)
+}
+
+// standing tells where an upload stands.
+func (c *call) standing(u store.Upload, status int) {
+	header := c.w.Header()
+	header.Set("Location", "/v2/"+c.Repository+"/blobs/uploads/"+u.ID)
+	header.Set("Docker-Upload-Uuid", u.ID)
+	header.Set("Range", fmt.Sprintf("0-%d", max(0, u.Size-1)))
+	c.w.WriteHeader(status)
+}
+
+// uploadStatus tells where an upload stands.
+func (c *call) uploadStatus(ctx context.Context) error {
+	u, err := c.find(ctx)
+	if err != nil {
+		return err
+	}
+	c.standing(u, http.StatusNoContent)
+	return nil
+}
+
+// find returns the upload that a request is about. One that somebody else began
+// is as if it were not there.
+func (c *call) find(ctx context.Context) (store.Upload, error) {
+	var u store.Upload
+	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
+		u, err = r.Upload(ctx, c.Repository, c.Upload)
+		return err
+	})
+	if err == nil && u.Owner != c.who {
+		err = fault(CodeUploadUnknown, "there is no such upload")
+	}
+	return u, when(err, dossier.KindNotFound, CodeUploadUnknown)
+}
+
+// addChunk adds bytes to an upload.
+func (c *call) addChunk(ctx context.Context) error {
+	w, err := c.hold(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.take(ctx, c); err != nil {
+		return err
+	}
+	if err := w.save(ctx); err != nil {
+		return err
+	}
+	c.standing(w.upload, http.StatusAccepted)
+	return nil
+}
+
+// endUpload adds the last bytes, if there are any, and makes a blob of the upload.
+func (c *call) endUpload(ctx context.Context) error {
+	w, err := c.hold(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.take(ctx, c); err != nil {
+		return err
+	}
+	if err := w.finish(ctx, c.Digest); err != nil {
+		return err
+	}
+	c.created(c.Digest)
+	return nil
+}
+
+// cancelUpload ends an upload ("Canceling a blob upload").
+func (c *call) cancelUpload(ctx context.Context) error {
+	w, err := c.hold(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.drop(ctx); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// takeWhole takes a blob that comes with the request that announces it.
+func (c *call) takeWhole(ctx context.Context) error {
+	w := &writing{Handler: c.Handler, upload: store.Upload{Repository: c.Repository, Algorithm: c.Digest.Algorithm()}}
+	if err := w.open(ctx); err != nil {
+		return err
+	}
+	if err := w.take(ctx, c); err != nil {
+		return err
+	}
+	return w.finish(ctx, c.Digest)
+}
+
+var rangePattern = regexp.MustCompile(`^(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?$`)
+
+// contentRange reads the Content-Range of a chunk, FIRST-LAST, and returns how
+// many bytes it promises, or -1 when there is none.
+func contentRange(header string, size, length int64) (int64, error) {
+	if header == "" {
+		return -1, nil
+	}
+	m := rangePattern.FindStringSubmatch(header)
+	if m == nil {
+		return 0, fault(CodeSizeInvalid, "the Content-Range is malformed")
+	}
+	first, _ := strconv.ParseInt(m[1], 10, 64) // digits that fit
+	last, _ := strconv.ParseInt(m[2], 10, 64)
+	switch {
+	case first != size:
+		return 0, fault(CodeRangeInvalid, "the chunk begins at %d, the upload stands at %d", first, size)
+	case last < first:
+		return 0, fault(CodeRangeInvalid, "the chunk ends before it begins")
+	case length >= 0 && length != last-first+1:
+		return 0, fault(CodeSizeInvalid, "Content-Range promises %d bytes, Content-Length %d", last-first+1, length)
+	}
+	return last - first + 1, nil
+}
+
+// How long an upload is held after its writer was last heard of, and how often
+// the writer is. A client has ReadTimeout for each part, which must be less.
+const (
+	holdFor   = time.Minute
+	holdRenew = 10 * time.Second
+)

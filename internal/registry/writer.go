@@ -1,0 +1,279 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/image"
+	"dossier.dev/dossier/internal/record"
+	"dossier.dev/dossier/internal/store"
+)
+
+// maxConfig is how large a configuration may be for its facts to be taken.
+const maxConfig = 8 << 20 // bytes
+
+// push is a manifest on its way in.
+type push struct {
+	node     image.Node
+	config   *image.Node // of an image, when it is one that can be read
+	manifest store.Manifest
+	children []store.Child
+	tags     []string
+}
+
+// putManifest takes a manifest ("Pushing Manifests"). It and all that follows
+// from it are one transaction: facts, edges, tags.
+func (c *call) putManifest(ctx context.Context) error {
+	p, err := c.readPush(ctx)
+	if err != nil {
+		return err
+	}
+	err = c.config.Store.Update(ctx, func(tx store.Tx) error { return c.keep(ctx, tx, p) })
+	if err != nil {
+		return err
+	}
+	header := c.w.Header()
+	header.Set("Location", "/v2/"+c.Repository+"/manifests/"+string(p.node.Digest))
+	header.Set("Docker-Content-Digest", string(p.node.Digest))
+	if p.manifest.Subject != "" {
+		header.Set("OCI-Subject", string(p.manifest.Subject))
+	}
+	for _, tag := range c.Tags {
+		header.Add("OCI-Tag", tag)
+	}
+	c.w.WriteHeader(http.StatusCreated)
+	return nil
+}
+
+// readPush reads a manifest and checks whatever can be checked without the
+// transaction.
+func (c *call) readPush(ctx context.Context) (*push, error) {
+	if c.r.ContentLength > MaxManifest {
+		return nil, errManifestTooLarge
+	}
+	b, err := io.ReadAll(io.LimitReader(c.r.Body, MaxManifest+1))
+	if err != nil {
+		return nil, fault(CodeManifestInvalid, "the manifest could not be read: %w", err)
+	}
+	if len(b) > MaxManifest {
+		return nil, errManifestTooLarge
+	}
+	d := cmpDigest(c.Digest, b)
+	if !d.Matches(b) {
+		return nil, fault(CodeDigestInvalid, "the manifest is %s, not %s", dossier.FromBytes(b), d)
+	}
+	mediaType, err := contentType(c.r.Header.Get("Content-Type"))
+	if err != nil {
+		return nil, err
+	}
+	node, err := image.ParseManifest(image.Descriptor{Digest: d, MediaType: mediaType}, b)
+	if err != nil {
+		return nil, &Error{Code: CodeManifestInvalid, Err: err}
+	}
+	if mediaType != "" && node.MediaType != mediaType {
+		return nil, fault(CodeManifestInvalid, "Content-Type says %s, the manifest says %s", mediaType, node.MediaType)
+	}
+	p := &push{node: node, tags: c.Tags}
+	if c.Tag != "" {
+		p.tags = []string{c.Tag}
+	}
+	p.describe(c.config.Sparse)
+	p.manifest.Repository, p.manifest.PushedAt = c.Repository, c.now()
+	if err := c.readConfig(ctx, p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+var errManifestTooLarge = fault(CodeTooLarge, "a manifest has at most %d bytes", MaxManifest)
+
+// cmpDigest returns d, or when that is empty the digest of b.
+func cmpDigest(d dossier.Digest, b []byte) dossier.Digest {
+	if d == "" {
+		return dossier.FromBytes(b)
+	}
+	return d
+}
+
+// contentType returns the media type of a header, without parameters.
+func contentType(header string) (string, error) {
+	if header == "" {
+		return "", nil
+	}
+	mediaType, _, err := mime.ParseMediaType(header)
+	if err != nil {
+		return "", fault(CodeManifestInvalid, "the Content-Type is malformed")
+	}
+	return mediaType, nil
+}
+
+// describe fills in what the registry keeps of the manifest.
+func (p *push) describe(sparse bool) {
+	var m struct {
+		ArtifactType string            `json:"artifactType"`
+		Annotations  map[string]string `json:"annotations"`
+	}
+	_ = json.Unmarshal(p.node.Bytes, &m) // annotations that are no strings are none
+	n := p.node
+	p.manifest = store.Manifest{
+		Digest: n.Digest, MediaType: n.MediaType, ArtifactType: m.ArtifactType, Size: int64(len(n.Bytes)), Body: n.Bytes,
+	}
+	for _, e := range n.Edges {
+		switch e.Role {
+		case dossier.RoleSubject:
+			p.manifest.Subject = e.Child
+		case dossier.RoleConfig:
+			if p.manifest.ArtifactType == "" {
+				p.manifest.ArtifactType = e.MediaType
+			}
+			p.children = append(p.children, store.Child{Digest: e.Child, Blob: true})
+		case dossier.RoleLayer:
+			p.children = append(p.children, store.Child{Digest: e.Child, Blob: true, Optional: isForeign(e.MediaType)})
+		default:
+			p.children = append(p.children, store.Child{Digest: e.Child, Blob: !isManifest(e.MediaType), Optional: sparse})
+		}
+	}
+	if p.manifest.Subject != "" && len(m.Annotations) > 0 {
+		p.manifest.Annotations, _ = json.Marshal(m.Annotations) // strings: cannot fail
+	}
+}
+
+// isForeign reports whether layers of a media type may lie elsewhere.
+func isForeign(mediaType string) bool {
+	return strings.HasPrefix(mediaType, "application/vnd.oci.image.layer.nondistributable.") ||
+		mediaType == "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+}
+
+// isManifest reports whether an entry of an index is a manifest. Some build
+// caches list layers there.
+func isManifest(mediaType string) bool {
+	return slices.Contains([]string{
+		mediaIndex, "application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json",
+		"application/vnd.docker.distribution.manifest.list.v2+json",
+	}, mediaType)
+}
+
+// readConfig reads the configuration of an image, whose facts are taken with
+// those of the manifest. What cannot be read as one is a blob like any other.
+func (c *call) readConfig(ctx context.Context, p *push) error {
+	if p.node.Kind != dossier.ImageManifest {
+		return nil
+	}
+	at := slices.IndexFunc(p.node.Edges, func(e dossier.Edge) bool { return e.Role == dossier.RoleConfig })
+	if at < 0 {
+		return nil
+	}
+	edge := p.node.Edges[at]
+	var b store.Blob
+	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
+		b, err = r.LinkedBlob(ctx, c.Repository, edge.Child)
+		return err
+	})
+	switch {
+	case dossier.KindOf(err) == dossier.KindNotFound:
+		return missingError(p.node.Digest, []dossier.Digest{edge.Child})
+	case err != nil:
+		return err
+	case b.Size > maxConfig:
+		return nil
+	}
+	from, err := c.config.Blobs.Open(ctx, b.Key, 0, -1)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	var text bytes.Buffer
+	if _, err := text.ReadFrom(io.LimitReader(from, maxConfig)); err != nil {
+		return fmt.Errorf("reading the configuration %s: %w", edge.Child, err)
+	}
+	node, err := image.ParseConfig(image.Descriptor{MediaType: edge.MediaType, Digest: edge.Child}, text.Bytes())
+	if err == nil {
+		p.config, p.node.Platform = &node, node.Platform
+	}
+	return nil
+}
+
+// missingError says what a manifest needs and the repository lacks.
+func missingError(d dossier.Digest, missing []dossier.Digest) error {
+	const most = 10
+	return &Error{
+		Code: CodeManifestBlobUnknown, Detail: map[string]any{"missing": missing[:min(most, len(missing))]},
+		Err: fmt.Errorf("manifest %s needs %s, which is not in the repository", d, missing[0]),
+	}
+}
+
+// keep writes a push.
+func (c *call) keep(ctx context.Context, tx store.Tx, p *push) error {
+	at := p.manifest.PushedAt
+	repo, err := tx.PutRepository(ctx, c.Repository, at)
+	if err != nil {
+		return err
+	}
+	missing, err := tx.PutManifest(ctx, p.manifest, p.children)
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return missingError(p.node.Digest, missing)
+	}
+	nodes := []image.Node{p.node}
+	if p.config != nil {
+		nodes = append(nodes, *p.config)
+	}
+	var changed []dossier.Digest
+	for _, n := range nodes {
+		isNew, err := record.Node(ctx, tx, n, nodes)
+		if err != nil {
+			return err
+		}
+		if isNew {
+			changed = append(changed, n.Digest)
+		}
+		if isNew && n.Kind == dossier.ImageManifest && c.config.Programs {
+			if _, err := tx.Enqueue(ctx, record.Program{Name: repo.Name, Manifest: n.Digest}.Job()); err != nil {
+				return err
+			}
+		}
+	}
+	isNew, err := record.Name(ctx, tx, p.node.Digest, repo.Name, at)
+	if err != nil {
+		return err
+	}
+	if isNew {
+		changed = append(changed, p.node.Digest)
+	}
+	for _, tag := range p.tags {
+		moved, err := c.setTag(ctx, tx, store.NameTag{Name: repo.Name, Tag: tag}, p)
+		if err != nil {
+			return err
+		}
+		changed = append(changed, moved...)
+	}
+	return record.Terms(ctx, tx, changed...)
+}
+
+// setTag points a tag at what was pushed, and returns the digests whose search
+// terms change.
+func (c *call) setTag(ctx context.Context, tx store.Tx, tag store.NameTag, p *push) ([]dossier.Digest, error) {
+	fixed := c.config.Fixed != nil && c.config.Fixed(c.Repository, tag.Tag)
+	move, err := tx.SetTag(ctx, tag, p.node.Digest, p.manifest.PushedAt, fixed)
+	if e, ok := errors.AsType[*dossier.Error](err); ok && e.Kind == dossier.KindConflict {
+		return nil, &Error{Code: CodeTagFixed, Err: err}
+	}
+	if err != nil || !move.Moved {
+		return nil, err
+	}
+	return record.Moved(ctx, tx, tag, move.Was, p.node.Digest, move.At)
+}

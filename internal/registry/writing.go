@@ -1,0 +1,263 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha512"
+	"encoding"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/blob"
+	"dossier.dev/dossier/internal/store"
+)
+
+// writing is an upload that this request writes and nobody else does. The blob
+// store computes SHA-256; another hash is computed here.
+type writing struct {
+	*Handler
+	upload store.Upload
+	blob   blob.Writer
+	other  hash.Hash // of upload.Algorithm; nil: SHA-256, or not known from the start
+}
+
+// hold takes the upload that a request is about and opens it.
+func (c *call) hold(ctx context.Context) (*writing, error) {
+	if _, err := c.find(ctx); err != nil {
+		return nil, err
+	}
+	w := &writing{Handler: c.Handler}
+	holder := rand.Text()
+	err := c.config.Store.Update(ctx, func(tx store.Tx) (err error) {
+		now := c.now()
+		w.upload, err = tx.HoldUpload(ctx, c.Repository, c.Upload, holder, now, now.Add(holdFor))
+		return err
+	})
+	if err != nil {
+		return nil, when(when(err, dossier.KindNotFound, CodeUploadUnknown), dossier.KindConflict, CodeUploadInvalid)
+	}
+	if w.upload.Token == nil && c.Kind == KindUploadEnd {
+		w.upload.Algorithm = c.Digest.Algorithm() // all bytes come with this request
+	}
+	err = w.open(ctx)
+	if dossier.KindOf(err) == dossier.KindNotFound {
+		// A crash came between the blob and its row.
+		return nil, errors.Join(fault(CodeUploadUnknown, "what was uploaded is gone; begin anew"), w.end(ctx))
+	}
+	if err != nil {
+		return nil, errors.Join(err, w.letGo(ctx))
+	}
+	return w, nil
+}
+
+// open opens the blob where the upload stands. An attempt that left no token
+// left nothing, so each has a key of its own.
+func (w *writing) open(ctx context.Context) (err error) {
+	u := &w.upload
+	if u.Algorithm == dossier.SHA512 {
+		w.other = sha512.New()
+	}
+	if u.Token == nil {
+		u.Key = blob.NewKey()
+		w.blob, err = w.config.Blobs.Create(ctx, u.Key)
+		return err
+	}
+	if w.other != nil {
+		if err := w.other.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.Hash); err != nil {
+			return &dossier.Error{Kind: dossier.KindInternal, Op: "resuming upload", Subject: u.ID, Err: err}
+		}
+	}
+	w.blob, err = w.config.Blobs.Resume(ctx, u.Key, u.Token)
+	return err
+}
+
+// take appends the body of a request. When the client fails, what it had sent is
+// kept, and it may go on from there; when the store does, the upload is lost.
+func (w *writing) take(ctx context.Context, c *call) error {
+	promised, err := contentRange(c.r.Header.Get("Content-Range"), w.upload.Size, c.r.ContentLength)
+	if err != nil {
+		if saveErr := w.save(ctx); saveErr != nil {
+			return errors.Join(err, saveErr)
+		}
+		c.w.Header().Set("Location", "/v2/"+c.Repository+"/blobs/uploads/"+w.upload.ID)
+		c.w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, w.upload.Size-1)))
+		return err
+	}
+	in := c.r.Body.(*body)
+	in.left = w.config.MaxBlob - w.upload.Size
+	defer in.rest()
+	if w.upload.ID != "" {
+		in.beat = w.renewal(ctx)
+	}
+	from := io.Reader(in)
+	if promised >= 0 {
+		from = io.LimitReader(in, promised)
+	}
+	if w.other != nil {
+		from = io.TeeReader(from, w.other)
+	}
+	n, err := w.blob.Append(ctx, from)
+	w.upload.Size += n
+	switch {
+	case err == nil && promised >= 0 && n != promised:
+		err = fault(CodeSizeInvalid, "Content-Range promises %d bytes, there are %d", promised, n)
+	case err == nil:
+		return nil
+	case errors.Is(in.err, errBlobTooLarge):
+		return errors.Join(&Error{Code: CodeSizeInvalid, Err: errBlobTooLarge}, w.drop(ctx))
+	case in.err == nil && ctx.Err() == nil:
+		return errors.Join(err, w.drop(ctx))
+	default:
+		err = fault(CodeSizeInvalid, "the body ended early: %w", err)
+	}
+	return errors.Join(err, w.save(ctx))
+}
+
+// renewal returns a function that holds the upload longer when it is time to.
+func (w *writing) renewal(ctx context.Context) func() error {
+	renewed := time.Now()
+	return func() error {
+		if time.Since(renewed) < holdRenew {
+			return nil
+		}
+		renewed = time.Now()
+		return w.config.Store.Update(ctx, func(tx store.Tx) error {
+			return tx.RenewUpload(ctx, w.upload.ID, w.upload.Holder, w.now().Add(holdFor))
+		})
+	}
+}
+
+// cleanTime is how long what must be done after a client has left may take.
+const cleanTime = 10 * time.Second
+
+// save suspends the upload so that another request can go on with it. It is done
+// even when the client has left.
+func (w *writing) save(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
+	defer cancel()
+	if w.upload.ID == "" { // nobody could go on
+		return w.blob.Abort(ctx)
+	}
+	token, err := w.blob.Suspend(ctx)
+	if err != nil {
+		return errors.Join(err, w.end(ctx))
+	}
+	u := w.upload
+	u.Token, u.ExpiresAt = token, w.now().Add(UploadLife)
+	if w.other != nil {
+		if u.Hash, err = w.other.(encoding.BinaryMarshaler).MarshalBinary(); err != nil {
+			return &dossier.Error{Kind: dossier.KindInternal, Op: "keeping upload", Subject: u.ID, Err: err}
+		}
+	}
+	err = w.config.Store.Update(ctx, func(tx store.Tx) error { return tx.SaveUpload(ctx, u) })
+	return when(err, dossier.KindConflict, CodeUploadInvalid)
+}
+
+// letGo gives up the hold and changes nothing.
+func (w *writing) letGo(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
+	defer cancel()
+	return w.config.Store.Update(ctx, func(tx store.Tx) error { return tx.SaveUpload(ctx, w.upload) })
+}
+
+// drop ends the upload and removes its bytes.
+func (w *writing) drop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
+	defer cancel()
+	return errors.Join(w.blob.Abort(ctx), w.end(ctx))
+}
+
+// end removes the row of the upload, if it has one.
+func (w *writing) end(ctx context.Context) error {
+	if w.upload.ID == "" {
+		return nil
+	}
+	return w.config.Store.Update(ctx, func(tx store.Tx) error { return tx.EndUpload(ctx, w.upload.ID, w.upload.Holder) })
+}
+
+// finish makes a blob of the upload: bytes first, then the row that names them.
+func (w *writing) finish(ctx context.Context, want dossier.Digest) error {
+	if want.Algorithm() != w.upload.Algorithm {
+		w.other = nil // it was said to have another
+	}
+	if w.other != nil {
+		if got := dossier.FromHash(w.upload.Algorithm, w.other); got != want {
+			return errors.Join(wrongDigest(want, got), w.drop(ctx))
+		}
+	}
+	size, got, err := w.blob.Commit(ctx)
+	if err != nil {
+		return errors.Join(err, w.end(context.WithoutCancel(ctx)))
+	}
+	switch {
+	case w.other != nil:
+		got = want
+	case want.Algorithm() != dossier.SHA256:
+		if got, err = w.hashAgain(ctx, want); err != nil {
+			return errors.Join(err, w.discard(ctx))
+		}
+	}
+	if got != want {
+		return errors.Join(wrongDigest(want, got), w.discard(ctx))
+	}
+	kept := false
+	err = w.config.Store.Update(ctx, func(tx store.Tx) (err error) {
+		if _, err := tx.PutRepository(ctx, w.upload.Repository, w.now()); err != nil {
+			return err
+		}
+		if kept, err = tx.PutBlob(ctx, store.Blob{Digest: want, Key: w.upload.Key, Size: size}); err != nil {
+			return err
+		}
+		if err := tx.LinkBlob(ctx, w.upload.Repository, want, w.now()); err != nil || w.upload.ID == "" {
+			return err
+		}
+		return tx.EndUpload(ctx, w.upload.ID, w.upload.Holder)
+	})
+	if err != nil {
+		// Whether the row was written may not be known: the bytes stay.
+		return when(err, dossier.KindConflict, CodeUploadInvalid)
+	}
+	if !kept { // the same bytes were there
+		if err := w.config.Blobs.Delete(context.WithoutCancel(ctx), w.upload.Key); err != nil {
+			w.config.Logger.WarnContext(ctx, "a blob that nobody needs could not be removed", "key", w.upload.Key, "error", err)
+		}
+	}
+	return nil
+}
+
+// hashAgain reads a blob whose digest has another algorithm than the upload was
+// said to.
+func (w *writing) hashAgain(ctx context.Context, want dossier.Digest) (dossier.Digest, error) {
+	from, err := w.config.Blobs.Open(ctx, w.upload.Key, 0, -1)
+	if err != nil {
+		return "", err
+	}
+	defer from.Close()
+	h := want.NewHash()
+	if _, err := io.Copy(h, from); err != nil {
+		return "", fmt.Errorf("reading blob %s: %w", w.upload.Key, err)
+	}
+	return dossier.FromHash(want.Algorithm(), h), nil
+}
+
+// discard removes committed bytes that no row names, and ends the upload.
+func (w *writing) discard(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
+	defer cancel()
+	return errors.Join(w.config.Blobs.Delete(ctx, w.upload.Key), w.end(ctx))
+}
+
+func wrongDigest(want, got dossier.Digest) error {
+	return &Error{Code: CodeDigestInvalid, Detail: map[string]dossier.Digest{"want": want, "got": got},
+		Err: fmt.Errorf("the bytes are %s, not %s", got, want)}
+}
+
+var _ http.Handler = (*Handler)(nil)
