@@ -1,0 +1,145 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package client
+
+import (
+	"context"
+	"iter"
+	"net/url"
+	"strconv"
+	"time"
+
+	"dossier.dev/dossier"
+)
+
+// Images returns every image that q selects.
+func (c *Client) Images(ctx context.Context, q dossier.ImagesQuery) (dossier.ImageList, error) {
+	var list dossier.ImageList
+	err := c.get(ctx, []string{"images"}, imagesQuery(q), &list)
+	return list, err
+}
+
+// Dossier answers the five questions about what ref means: a digest or a unique
+// prefix of one, a reference, or a name with a single tag.
+// KindNotFound: the server knows nothing that is called so. KindConflict: it
+// knows several.
+func (c *Client) Dossier(ctx context.Context, ref string, at dossier.Times) (dossier.Dossier, error) {
+	query := url.Values{"ref": {ref}}
+	setTimes(query, at)
+	var d dossier.Dossier
+	err := c.get(ctx, []string{"dossiers"}, query, &d)
+	return d, err
+}
+
+// Digest answers the five questions about a digest. Errors are those of Dossier.
+func (c *Client) Digest(ctx context.Context, d dossier.Digest, at dossier.Times) (dossier.Dossier, error) {
+	query := url.Values{}
+	setTimes(query, at)
+	var found dossier.Dossier
+	err := c.getOf(ctx, d, []string{"digests", string(d)}, query, &found)
+	return found, err
+}
+
+// Tags returns the tags that point at a digest at a time; zero: now.
+func (c *Client) Tags(ctx context.Context, d dossier.Digest, at time.Time) (dossier.TagList, error) {
+	query := url.Values{}
+	setTime(query, "at", at)
+	var list dossier.TagList
+	err := c.getOf(ctx, d, []string{"digests", string(d), "tags"}, query, &list)
+	return list, err
+}
+
+// Where finds at most limit images by a term.
+func (c *Client) Where(ctx context.Context, term string, limit int) (dossier.FoundList, error) {
+	var list dossier.FoundList
+	err := c.get(ctx, []string{"where"}, url.Values{"term": {term}, "limit": {strconv.Itoa(limit)}}, &list)
+	return list, err
+}
+
+// History returns the tags over time and the layers of what ref means; of a
+// repository when ref ends in a slash.
+func (c *Client) History(ctx context.Context, ref string) (dossier.History, error) {
+	var h dossier.History
+	err := c.get(ctx, []string{"history"}, url.Values{"ref": {ref}}, &h)
+	return h, err
+}
+
+// Clusters returns the clusters that the server knows.
+func (c *Client) Clusters(ctx context.Context) (dossier.ClusterList, error) {
+	var list dossier.ClusterList
+	err := c.get(ctx, []string{"clusters"}, nil, &list)
+	return list, err
+}
+
+// Jobs says how the server's work stands, and what of it fails.
+func (c *Client) Jobs(ctx context.Context) (dossier.JobList, error) {
+	var list dossier.JobList
+	err := c.get(ctx, []string{"jobs"}, nil, &list)
+	return list, err
+}
+
+// Fact returns the fact with that ID, or KindNotFound.
+func (c *Client) Fact(ctx context.Context, id dossier.Digest) (dossier.Fact, error) {
+	var f dossier.Fact
+	err := c.getOf(ctx, id, []string{"facts", string(id)}, nil, &f)
+	return f, err
+}
+
+// Facts yields all facts about a subject by rising Seq, asking for them page by
+// page.
+func (c *Client) Facts(ctx context.Context, subject dossier.Digest) iter.Seq2[dossier.Fact, error] {
+	return func(yield func(dossier.Fact, error) bool) {
+		for after := int64(0); ; {
+			var page dossier.FactList
+			query := url.Values{"after": {strconv.FormatInt(after, 10)}}
+			if err := c.getOf(ctx, subject, []string{"subjects", string(subject), "facts"}, query, &page); err != nil {
+				yield(dossier.Fact{}, err)
+				return
+			}
+			for _, f := range page.Facts {
+				if !yield(f, nil) {
+					return
+				}
+			}
+			if page.Next <= after { // also of a server that would never end
+				return
+			}
+			after = page.Next
+		}
+	}
+}
+
+// getOf is get for a path that holds a digest, which must be one.
+func (c *Client) getOf(ctx context.Context, d dossier.Digest, path []string, query url.Values, v any) error {
+	if _, err := dossier.ParseDigest(string(d)); err != nil {
+		return err
+	}
+	return c.get(ctx, path, query, v)
+}
+
+func imagesQuery(q dossier.ImagesQuery) url.Values {
+	query := url.Values{}
+	for _, id := range q.Clusters {
+		query.Add("cluster", id)
+	}
+	for _, n := range q.Namespaces {
+		query.Add("namespace", n)
+	}
+	if q.Selector != "" {
+		query.Set("selector", q.Selector)
+	}
+	setTimes(query, q.At)
+	return query
+}
+
+func setTimes(query url.Values, at dossier.Times) {
+	setTime(query, "at", at.Valid)
+	setTime(query, "knownAt", at.Recorded)
+}
+
+func setTime(query url.Values, key string, t time.Time) {
+	if !t.IsZero() {
+		query.Set(key, t.UTC().Format(time.RFC3339Nano))
+	}
+}
