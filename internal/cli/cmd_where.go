@@ -1,0 +1,61 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/render"
+)
+
+func (p *program) whereCommand() *cobra.Command {
+	var out outputFlags
+	var limit int
+	cmd := &cobra.Command{
+		Use:   "where TERM",
+		Short: "Which images and workloads hold a digest, name, label, source or revision",
+		Long: `Find images and what runs them. TERM is a digest (or 8 or more digits of one), a
+reference, a label or its value (KEY=VALUE or VALUE), a source repository, a
+revision, a base image, a layer or a Go main package. A final * matches any
+ending. Letter case, https:// and .git make no difference.`,
+		Example: `  dossier where github.com/org/app
+  dossier where 4f5d2c1a9b
+  dossier where org.opencontainers.image.vendor=Acme
+  dossier where 'docker.io/library/nginx:*'`,
+		Args: oneArg("one TERM"),
+		RunE: func(cmd *cobra.Command, args []string) error { return p.where(cmd.Context(), args[0], limit, out) },
+	}
+	out.register(cmd.Flags())
+	cmd.Flags().IntVar(&limit, "limit", 100, "at most this `number` of images")
+	return cmd
+}
+
+func (p *program) where(ctx context.Context, term string, limit int, out outputFlags) error {
+	if err := out.check(); err != nil {
+		return err
+	}
+	if limit < 1 {
+		return usageError{dossier.Errorf(dossier.KindInvalid, "reading flag", fmt.Sprintf("--limit=%d", limit), "want 1 or more")}
+	}
+	return p.askStored(ctx, func(a Answerer) error {
+		found, err := a.Where(ctx, term, limit)
+		if err != nil {
+			return err
+		}
+		return out.write(p, found, func(o render.Options) error {
+			if len(found.Found) == 0 {
+				fmt.Fprintf(p.stderr, "nothing found for %s\n", render.Clean(term))
+				return nil
+			}
+			if found.Truncated {
+				p.note("there is more: raise --limit to see it")
+			}
+			return render.Found(p.stdout, found, o)
+		})
+	})
+}

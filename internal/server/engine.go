@@ -1,0 +1,270 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package server builds Dossier from a configuration: the store, the readers of
+// images and clusters, the workers and the answers, wired together in an
+// [Engine]; and around that [Serve], which follows a cluster and answers over HTTP.
+//
+// It is the only package that knows all others, and the only one below cmd that
+// starts background work of its own accord: everything started is joined by
+// Close or by the end of Run. It judges nothing and formats nothing.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/answer"
+	"dossier.dev/dossier/internal/image"
+	"dossier.dev/dossier/internal/ingest"
+	"dossier.dev/dossier/internal/origin"
+	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/store/sqlstore"
+)
+
+// Config is what an Engine is built from. Either Data or Database is required.
+type Config struct {
+	Data       string // directory of the embedded store
+	Database   string // postgres://..., instead of the embedded one
+	Offline    bool   // no network: what is stored is all there is
+	PlainHTTP  []string
+	RegistryCA string
+	// Dial opens connections to registries; nil: as the system does.
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	Logger *slog.Logger
+	Now    func() time.Time
+	// Revive makes jobs that were parked run again when something asks anew.
+	Revive bool
+	Policy answer.Policy
+
+	Workers int           // of ingest; 0: its default
+	Lease   time.Duration // of ingest; 0: its default
+}
+
+// DatabaseFile is the name of the embedded database within Config.Data.
+const DatabaseFile = "dossier.db"
+
+// Engine collects and answers in this process. It implements the same questions
+// as client.Client.
+type Engine struct {
+	config Config
+	store  store.Store
+	images *image.Client
+	ingest *ingest.Ingest
+	answer.Answerer
+
+	mu    sync.Mutex
+	local map[string]dossier.Digest // what local references were found to be
+
+	changed *signal
+	facts   *factCounts
+	own     *ownRegistry // nil: this process is none; set before any work begins
+}
+
+// Open opens the store, bringing its schema up to date. KindStorage: the
+// directory or the database cannot be used, or is of a newer program.
+func Open(ctx context.Context, c Config) (*Engine, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	config := sqlstore.Config{URL: c.Database, Now: c.Now, Logger: c.Logger}
+	if c.Database == "" {
+		config.Path = filepath.Join(c.Data, DatabaseFile)
+	}
+	db, err := sqlstore.Open(ctx, config)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{
+		config:  c,
+		changed: newSignal(),
+		facts:   &factCounts{n: map[factKey]int64{}},
+		local:   map[string]dossier.Digest{},
+		images: &image.Client{
+			PlainHTTP: c.PlainHTTP, CAFile: c.RegistryCA, Dial: c.Dial, Offline: c.Offline, Logger: c.Logger, Now: c.Now,
+		},
+	}
+	e.store = signalling{counting{db, e.facts}, e.changed}
+	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now}
+	e.ingest = ingest.New(ingest.Config{
+		Store: e.store, Images: e.images, Program: e.program, Logger: c.Logger, Now: c.Now,
+		Revive: c.Revive, Workers: c.Workers, Lease: c.Lease,
+	})
+	return e, nil
+}
+
+// Close waits for what is under way and closes the store.
+func (e *Engine) Close() error {
+	if e.config.Logger.Enabled(context.Background(), slog.LevelInfo) {
+		for host, n := range e.images.Usage().Hosts {
+			e.config.Logger.Info("registry used", "host", host, "requests", n.Requests, "bytes", n.Bytes)
+		}
+	}
+	e.images.CloseIdle()
+	return e.store.Close()
+}
+
+// program reads the program that an image starts.
+func (e *Engine) program(ctx context.Context, ref string, config []byte, layers []dossier.Edge) (*dossier.GoBuild, error) {
+	c, err := origin.ParseConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]origin.Layer, len(layers))
+	for i, l := range layers {
+		d := image.Descriptor{MediaType: l.MediaType, Digest: l.Child, Size: l.Size}
+		list[i] = origin.Layer{
+			Descriptor: origin.Descriptor{MediaType: l.MediaType, Digest: l.Child, Size: l.Size},
+			Open:       func(ctx context.Context) (io.ReadCloser, error) { return e.layer(ctx, ref, d) },
+		}
+	}
+	return origin.GoProgram(ctx, c, list, origin.Limits{})
+}
+
+// layer opens a layer, from where it lies.
+func (e *Engine) layer(ctx context.Context, ref string, d image.Descriptor) (io.ReadCloser, error) {
+	if from, own, err := e.own.layer(ctx, ref, d.Digest); own {
+		return from, err
+	}
+	return e.images.Layer(ctx, ref, d)
+}
+
+// Refresh reads an image because somebody asks for it. When that fails but
+// something is known of the image, the failure is returned as stale, and the
+// answer is what is known.
+func (e *Engine) Refresh(ctx context.Context, ref string) (stale, err error) {
+	if e.config.Offline && !dossier.IsLocal(ref) {
+		return nil, nil
+	}
+	at := dossier.Times{}
+	name := ref
+	if !dossier.IsLocal(ref) {
+		if _, err := dossier.ParseDigest(ref); err == nil || dossier.IsDigestPrefix(ref) {
+			known, err := e.Lookup(ctx, ref, at)
+			if dossier.KindOf(err) == dossier.KindNotFound && !strings.Contains(ref, ":") {
+				// Eight hexadecimal digits may be a name as well.
+			} else if err != nil {
+				return nil, err
+			} else if name, err = e.nameOf(ctx, known); err != nil || name == "" {
+				return nil, err
+			}
+		}
+	}
+	d, err := e.ingest.Inspect(ctx, name, true)
+	if err == nil {
+		if dossier.IsLocal(ref) {
+			e.remember(ref, d)
+		}
+		return nil, nil
+	}
+	if _, lookupErr := e.Lookup(ctx, ref, at); lookupErr == nil && ctx.Err() == nil {
+		return err, nil
+	}
+	return nil, err
+}
+
+// nameOf returns a reference under which a known digest can be read again, or "".
+func (e *Engine) nameOf(ctx context.Context, d dossier.Digest) (string, error) {
+	name := ""
+	err := e.store.View(ctx, func(r store.Reader) error {
+		names, err := r.Names(ctx, []dossier.Digest{d})
+		if len(names[d]) > 0 {
+			name = names[d][0].Name + "@" + string(d)
+		}
+		return err
+	})
+	return name, err
+}
+
+func (e *Engine) remember(ref string, d dossier.Digest) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.local[ref] = d
+}
+
+// digestOf finds the digest that ref means: local references are those that
+// were read before.
+func (e *Engine) digestOf(ctx context.Context, ref string, at dossier.Times) (dossier.Digest, error) {
+	if !dossier.IsLocal(ref) {
+		return e.Lookup(ctx, ref, at)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if d, ok := e.local[ref]; ok {
+		return d, nil
+	}
+	return "", &dossier.Error{Kind: dossier.KindUnsupported, Op: "looking up", Subject: ref,
+		Err: errors.New("a server reads no local files"), Hint: "run the command without --server"}
+}
+
+// Dossier answers the five questions about what ref means.
+func (e *Engine) Dossier(ctx context.Context, ref string, at dossier.Times) (dossier.Dossier, error) {
+	d, err := e.digestOf(ctx, ref, at)
+	if err != nil {
+		return dossier.Dossier{}, err
+	}
+	list, err := e.Digests(ctx, []dossier.Digest{d}, at)
+	if err != nil {
+		return dossier.Dossier{}, err
+	}
+	found := list[0]
+	if found.MediaType == "" && len(found.Running) == 0 && len(found.References) == 0 {
+		return dossier.Dossier{}, &dossier.Error{Kind: dossier.KindNotFound, Op: "looking up", Subject: string(d),
+			Err: fmt.Errorf("nothing is known of this digest"), Hint: "name the repository it lies in: NAME@" + string(d)}
+	}
+	if dossier.IsLocal(ref) {
+		found.Requested = append(found.Requested, ref)
+	}
+	return found, nil
+}
+
+// ClustersNamed returns the IDs of the clusters in the store that have a name.
+// KindNotFound: none has; the hint says which names there are.
+func (e *Engine) ClustersNamed(ctx context.Context, name string) ([]string, error) {
+	var ids, others []string
+	err := e.store.View(ctx, func(r store.Reader) error {
+		ids, others = nil, nil
+		clusters, err := r.Clusters(ctx)
+		for _, c := range clusters {
+			if c.Name == name {
+				ids = append(ids, c.ID)
+			} else {
+				others = append(others, c.Name)
+			}
+		}
+		return err
+	})
+	if err != nil || len(ids) > 0 {
+		return ids, err
+	}
+	missing := &dossier.Error{Kind: dossier.KindNotFound, Op: "looking up cluster", Subject: name, Err: errors.New("nothing of it is stored"),
+		Hint: "list it once without --at, --known-at and --offline"}
+	if len(others) > 0 {
+		missing.Hint += "; stored are " + strings.Join(others, ", ")
+	}
+	return nil, missing
+}
+
+// History returns the tags over time and the layers of what ref means.
+func (e *Engine) History(ctx context.Context, ref string) (dossier.History, error) {
+	if !dossier.IsLocal(ref) {
+		return e.Answerer.History(ctx, ref)
+	}
+	d, err := e.digestOf(ctx, ref, dossier.Times{})
+	if err != nil {
+		return dossier.History{}, err
+	}
+	return e.HistoryOf(ctx, ref, d)
+}

@@ -1,0 +1,145 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/api"
+)
+
+// DefaultListen is where a server listens unless told otherwise.
+const DefaultListen = "127.0.0.1:8480"
+
+// ServeConfig is what Serve does, and for whom.
+type ServeConfig struct {
+	Config
+	Listen    string // host:port; empty: DefaultListen; port 0: any that is free
+	Cluster   ClusterOptions
+	NoCluster bool // follow none: serve what others write into the store
+	// TLSCert and TLSKey are PEM files. They are read once.
+	TLSCert, TLSKey string
+	// TokenFile holds bearer tokens (api.ReadTokens), one of which every
+	// request must then bring. It is read once.
+	TokenFile string
+	Build     Build // for metrics
+
+	NoRegistry bool // be no registry
+	// RegistryName is what the registry is called in references, HOST or
+	// HOST:PORT; empty: what it was called before, or else the address it listens on.
+	RegistryName string
+	// Movable are patterns (path.Match) of tags, REPOSITORY:TAG, that may move
+	// although they look like versions.
+	Movable []string
+}
+
+// Build says which program this is.
+type Build struct{ Version, Revision string }
+
+// Validate returns all faults as one KindInvalid error. Beyond loopback both
+// TLS and tokens are required.
+func (c ServeConfig) Validate() error {
+	var faults []error
+	fault := func(subject, why, hint string) {
+		faults = append(faults, &dossier.Error{Kind: dossier.KindInvalid, Op: "checking", Subject: subject, Err: errors.New(why), Hint: hint})
+	}
+	host, port, err := net.SplitHostPort(cmp.Or(c.Listen, DefaultListen))
+	if n, portErr := strconv.Atoi(port); err != nil || portErr != nil || n < 0 || n > 65535 {
+		fault("--listen="+c.Listen, "it is not HOST:PORT", "give an address such as "+DefaultListen)
+	} else if !isLoopback(host) && (c.TLSCert == "" || c.TokenFile == "") {
+		fault("--listen="+c.Listen, "beyond loopback everybody who can reach the port could read the answers",
+			"give --tls-cert, --tls-key and --token-file, or listen on "+DefaultListen)
+	}
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		fault("--tls-cert and --tls-key", "one is of no use without the other", "give both")
+	}
+	if c.RegistryName != "" {
+		if ref, err := dossier.ParseReference(c.RegistryName + "/a"); err != nil || ref.Registry != c.RegistryName {
+			fault("--registry-name="+c.RegistryName, "it is not HOST or HOST:PORT", "give a name such as registry.example.com")
+		}
+	}
+	for _, pattern := range c.Movable {
+		if _, err := path.Match(pattern, ""); err != nil || !strings.Contains(pattern, ":") {
+			fault("--movable="+pattern, "it is no pattern REPOSITORY:TAG", "write it as org/app:* or org/*:1.2.?")
+		}
+	}
+	if !c.NoRegistry && c.Data == "" {
+		fault("--data", "the registry has no directory for its blobs", "give --data DIR, or --no-registry")
+	}
+	return errors.Join(faults...)
+}
+
+// isLoopback reports whether a listener on host is for this machine alone.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// access says who can reach a server.
+type access struct {
+	listen   string
+	loopback bool
+	tokens   api.Tokens
+	tls      *tls.Config // nil: plain
+}
+
+// access reads what the configuration names.
+func (c ServeConfig) access() (access, error) {
+	a := access{listen: cmp.Or(c.Listen, DefaultListen)}
+	host, _, _ := net.SplitHostPort(a.listen) // Validate has seen it
+	a.loopback = isLoopback(host)
+	if c.TLSCert != "" {
+		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		if err != nil {
+			return a, &dossier.Error{Kind: dossier.KindInvalid, Op: "reading the certificate", Subject: c.TLSCert, Err: err,
+				Hint: "give a certificate and its key as PEM files"}
+		}
+		a.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+	}
+	if c.TokenFile == "" {
+		return a, nil
+	}
+	f, err := os.Open(c.TokenFile)
+	if err != nil {
+		return a, &dossier.Error{Kind: dossier.KindInvalid, Op: "reading tokens", Err: err, Hint: "check --token-file"}
+	}
+	defer f.Close()
+	a.tokens, err = api.ReadTokens(f)
+	return a, err
+}
+
+// open opens the listener.
+func (a access) open(ctx context.Context) (net.Listener, error) {
+	fail := func(err error) (net.Listener, error) {
+		return nil, &dossier.Error{Kind: dossier.KindUnavailable, Op: "listening on", Subject: a.listen, Err: err,
+			Hint: "choose another address with --listen, or end the program that has this one"}
+	}
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.listen)
+	if err != nil {
+		return fail(err)
+	}
+	// A name may lead anywhere.
+	if addr, ok := listener.Addr().(*net.TCPAddr); a.loopback && (!ok || !addr.IP.IsLoopback()) {
+		return fail(errors.Join(errors.New("the name does not lead to loopback"), listener.Close()))
+	}
+	return listener, nil
+}
+
+// serve serves on listener, with TLS when there is a certificate.
+func (a access) serve(web *http.Server, listener net.Listener) error {
+	if a.tls != nil {
+		return web.ServeTLS(listener, "", "")
+	}
+	return web.Serve(listener)
+}

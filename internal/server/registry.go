@@ -1,0 +1,174 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/blob/disk"
+	"dossier.dev/dossier/internal/registry"
+	"dossier.dev/dossier/internal/store"
+)
+
+// BlobsDir is the name of the directory of blobs within Config.Data.
+const BlobsDir = "blobs"
+
+// sweepEvery is how often uploads that nobody goes on with are ended.
+const sweepEvery = time.Hour
+
+// ownRegistry is the registry that a server is.
+type ownRegistry struct {
+	*registry.Handler
+	name  string
+	blobs *disk.Store
+}
+
+// openRegistry opens the registry in the engine's store. It keeps the name that it has
+// there unless it is told one.
+func openRegistry(ctx context.Context, c ServeConfig, a access, e *Engine, addr net.Addr, metrics *registryMetrics) (*ownRegistry, error) {
+	own := &ownRegistry{name: c.RegistryName}
+	if own.name == "" {
+		err := e.store.Update(ctx, func(tx store.Tx) (err error) {
+			own.name, err = tx.NameRegistry(ctx, addr.String())
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if own.blobs, err = disk.Open(disk.Config{Dir: filepath.Join(c.Data, BlobsDir)}); err != nil {
+		return nil, err
+	}
+	own.Handler, err = registry.New(ctx, registry.Config{
+		Store: e.store, Blobs: own.blobs, Name: own.name, Admit: a.admit, Fixed: fixedTag(c.Movable),
+		Programs: true, Observe: metrics.observe, Logger: e.config.Logger, Now: e.config.Now,
+	})
+	if err != nil {
+		return nil, errors.Join(err, own.blobs.Close())
+	}
+	return own, nil
+}
+
+// versionTag matches tags that look like a whole version (with an optional
+// variant) or a commit. Whoever pulls one expects the same image tomorrow.
+var versionTag = regexp.MustCompile(`^v?[0-9]+\.[0-9]+\.[0-9]+([-._+][0-9A-Za-z._-]*)?$|^(sha-)?[0-9a-f]{40}$`)
+
+// fixedTag returns a function that reports whether a tag never moves: those of
+// versions, but for what the patterns REPOSITORY:TAG say.
+func fixedTag(movable []string) func(repository, tag string) bool {
+	return func(repository, tag string) bool {
+		return versionTag.MatchString(tag) && !slices.ContainsFunc(movable, func(pattern string) bool {
+			ok, err := path.Match(pattern, repository+":"+tag)
+			return ok && err == nil
+		})
+	}
+}
+
+// layer opens a layer of an image that lies in the registry itself.
+func (o *ownRegistry) layer(ctx context.Context, ref string, d dossier.Digest) (io.ReadCloser, bool, error) {
+	if o == nil || !strings.HasPrefix(ref, o.name+"/") {
+		return nil, false, nil
+	}
+	parsed, err := dossier.ParseReference(ref)
+	if err != nil {
+		return nil, true, err
+	}
+	from, err := o.Blob(ctx, parsed.Repository, d)
+	return from, true, err
+}
+
+// sweep ends old uploads, until ctx ends.
+func (o *ownRegistry) sweep(ctx context.Context, e *Engine) {
+	ticker := time.NewTicker(sweepEvery)
+	defer ticker.Stop()
+	for {
+		if n, err := o.Sweep(ctx); err != nil && ctx.Err() == nil {
+			e.config.Logger.ErrorContext(ctx, "old uploads could not be ended", "error", err)
+		} else if n > 0 {
+			e.config.Logger.InfoContext(ctx, "old uploads ended", "uploads", n)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// admit says who asks the registry: the rules are those of the API. Clients of
+// registries bring a token as the password of any user.
+func (a access) admit(w http.ResponseWriter, r *http.Request) (string, error) {
+	if !a.tokens.Required() {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		if a.loopback && !isLoopback(strings.Trim(host, "[]")) {
+			return "", &registry.Error{Code: registry.CodeDenied, Err: errors.New("this server answers to loopback names only")}
+		}
+		return "", nil
+	}
+	_, token, ok := r.BasicAuth()
+	if scheme, rest, _ := strings.Cut(r.Header.Get("Authorization"), " "); !ok && strings.EqualFold(scheme, "Bearer") {
+		token = strings.TrimSpace(rest)
+	}
+	if !a.tokens.Match(token) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="dossier"`)
+		return "", &registry.Error{Code: registry.CodeUnauthorized, Err: errors.New("log in with a token of this server as the password")}
+	}
+	return "token", nil
+}
+
+// registryMetrics counts what the registry answers.
+type registryMetrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	received prometheus.Counter
+	sent     prometheus.Counter
+}
+
+func newRegistryMetrics(r *prometheus.Registry) *registryMetrics {
+	m := &registryMetrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "dossier_oci_requests_total", Help: "Requests that the registry answered, by kind and status.",
+		}, []string{"kind", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "dossier_oci_request_duration_seconds", Help: "Time until the registry had answered, by kind.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 9),
+		}, []string{"kind"}),
+		received: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dossier_oci_received_bytes_total", Help: "Bytes that were pushed to the registry.",
+		}),
+		sent: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "dossier_oci_sent_bytes_total", Help: "Bytes that were pulled from the registry.",
+		}),
+	}
+	r.MustRegister(m.requests, m.seconds, m.received, m.sent)
+	return m
+}
+
+func (m *registryMetrics) observe(c registry.Call) {
+	if c.Kind == "" {
+		c.Kind = other
+	}
+	m.requests.WithLabelValues(c.Kind, strconv.Itoa(c.Status)).Inc()
+	m.seconds.WithLabelValues(c.Kind).Observe(c.Took.Seconds())
+	m.received.Add(float64(c.Received))
+	m.sent.Add(float64(c.Sent))
+}

@@ -1,0 +1,170 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"dossier.dev/dossier/internal/api"
+	"dossier.dev/dossier/internal/store"
+)
+
+// Limits of the listener. Those of a request are in package api.
+const (
+	maxHeader         = 64 << 10 // bytes
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 2 * time.Minute
+	// drainTimeout is how long requests may go on once the server is told to end.
+	drainTimeout = 10 * time.Second
+)
+
+// server is a Serve under way.
+type server struct {
+	config   ServeConfig
+	access   access
+	engine   *Engine
+	handler  *api.Handler
+	workers  task
+	follower *follower // nil: no cluster
+	own      *ownRegistry
+}
+
+// Serve answers over HTTP until ctx ends: it opens an engine, follows the
+// cluster, reads images as they come, and checks their tags again from time to
+// time; with Config.Offline it only answers. ready is called once, with the address that it listens on.
+//
+// A cluster that cannot be reached, and a store that refuses work, are tried again with growing
+// pauses while what is known is served; /readyz says so. When ctx ends, requests
+// are finished, at the latest after drainTimeout, and all work is joined. Any
+// number of equal servers may share a PostgreSQL database.
+//
+// Errors: those of Open and ServeConfig.Validate; KindUnavailable: the address is taken.
+func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err error) {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	access, err := c.access()
+	if err != nil {
+		return err
+	}
+	engine, err := Open(ctx, c.Config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	listener, err := access.open(ctx)
+	if err != nil {
+		return err
+	}
+	s, err := newServer(ctx, c, access, engine, listener.Addr())
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	return s.run(ctx, listener, ready)
+}
+
+// newServer wires a server that will listen on addr.
+func newServer(ctx context.Context, c ServeConfig, a access, e *Engine, addr net.Addr) (*server, error) {
+	s := &server{config: c, access: a, engine: e, workers: task{name: "reading images", log: e.config.Logger}}
+	checks := []api.Check{{Name: "store", Ready: e.ready}, {Name: "workers", Ready: s.workers.ready}}
+	if !c.NoCluster && !c.Offline {
+		s.follower = newFollower(e, c.Cluster)
+		checks = append(checks, api.Check{Name: "cluster", Ready: s.follower.ready})
+	}
+	registry := prometheus.NewRegistry()
+	register(registry, s)
+	s.handler = api.New(api.Config{
+		Answers: e, Store: e.store, Tokens: a.tokens, Checks: checks, Registry: registry,
+		LoopbackOnly: a.loopback && !a.tokens.Required(),
+		Logger:       e.config.Logger, Now: e.config.Now,
+	})
+	if c.NoRegistry {
+		return s, nil
+	}
+	var err error
+	s.own, err = openRegistry(ctx, c, a, e, addr, newRegistryMetrics(registry))
+	e.own = s.own
+	return s, err
+}
+
+// ServeHTTP hands a request to the registry or to the API.
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.own != nil && (r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/")) {
+		s.own.ServeHTTP(w, r)
+		return
+	}
+	s.handler.ServeHTTP(w, r)
+}
+
+// run serves on listener, which it closes.
+func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.Addr)) error {
+	// Requests outlive ctx: they are finished.
+	requests, abort := context.WithCancel(context.WithoutCancel(ctx))
+	defer abort()
+	log := s.engine.config.Logger
+	web := &http.Server{
+		Handler: s, TLSConfig: s.access.tls, MaxHeaderBytes: maxHeader,
+		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
+		BaseContext: func(net.Listener) context.Context { return requests },
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelInfo),
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		err := s.access.serve(web, listener)
+		if errors.Is(err, http.ErrServerClosed) {
+			return nil
+		}
+		return err
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		s.handler.Drain()
+		limit, cancel := context.WithTimeout(requests, drainTimeout)
+		defer cancel()
+		if err := web.Shutdown(limit); err != nil {
+			log.WarnContext(requests, "requests were broken off", "error", err)
+			abort()
+			return web.Close()
+		}
+		return nil
+	})
+	if !s.config.Offline {
+		group.Go(func() error { return s.workers.keep(ctx, s.work) })
+	}
+	if s.follower != nil {
+		group.Go(func() error { return s.follower.task.keep(ctx, s.follower.follow) })
+	}
+	if s.own != nil {
+		group.Go(func() error {
+			s.own.sweep(ctx, s.engine)
+			return nil
+		})
+		defer s.own.blobs.Close()
+	}
+	ready(listener.Addr())
+	return group.Wait()
+}
+
+// work does the jobs that are due, until ctx ends.
+func (s *server) work(ctx context.Context) error {
+	s.workers.set(nil)
+	return s.engine.ingest.Run(ctx)
+}
+
+// ready returns nil when the store answers.
+func (e *Engine) ready(ctx context.Context) error {
+	return e.store.View(ctx, func(r store.Reader) error {
+		_, err := r.Clusters(ctx)
+		return err
+	})
+}
