@@ -1,0 +1,141 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package archtest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// anywhere in a list of packages means all of them.
+const anywhere = "*"
+
+// module says which packages may import from one dependency. Every dependency
+// that we name in an import has an entry, so that a new one is a decision and a
+// heavy one stays behind one door.
+type module struct {
+	prefix string   // of import paths, whole elements
+	code   []string // packages whose code may import it, with those below them
+	tests  []string // packages whose tests may import it as well
+	why    string
+}
+
+// allowed is the list of this repository.
+func allowed() []module {
+	return []module{
+		{"github.com/google/go-cmp", nil, []string{anywhere}, "differences in tests"},
+		{"github.com/rogpeppe/go-internal", nil, []string{"internal/cli"}, "command transcripts"},
+		{"github.com/distribution/reference", nil, []string{"."}, "references must agree with it"},
+
+		{"github.com/spf13/cobra", []string{"internal/cli"}, nil, "the command line"},
+		{"github.com/spf13/pflag", []string{"internal/cli"}, nil, "its flags"},
+		{"golang.org/x/sync", []string{"internal/server"}, nil, "goroutines that end together"},
+		{"golang.org/x/term", []string{"internal/cli"}, nil, "what the terminal can do"},
+		{"golang.org/x/text", []string{"internal/render"}, nil, "how wide a letter is"},
+		{"sigs.k8s.io/yaml", []string{"internal/render"}, nil, "YAML with the names of the JSON form"},
+		{"go.yaml.in/yaml/v3", []string{"internal/cluster", "internal/registry/access"}, nil, "YAML with line numbers, document by document"},
+
+		{"github.com/opencontainers/image-spec", []string{"internal/image", "internal/testimage", "internal/demo"}, []string{"internal/cli"}, "types of the OCI image specification"},
+		{"github.com/opencontainers/go-digest", []string{"internal/testimage"}, nil, "image-spec's digests"},
+		{"github.com/klauspost/compress", []string{"internal/layer"}, []string{"internal/contents", "internal/origin"}, "gzip and zstd layers"},
+
+		{"github.com/google/osv-scalibr", []string{"internal/contents"}, nil, "what makes packages out of files; it brings 60 modules along"},
+		{"github.com/erikvarga/go-rpmdb", nil, []string{"internal/contents/rpmdb/rpmdbtest"}, "what others read in databases of rpm"},
+		{"github.com/package-url/packageurl-go", []string{"internal/contents"}, nil, "package URLs"},
+		{"github.com/go-jose/go-jose/v4", []string{"internal/registry/access"}, nil, "tokens: signing, verifying, key sets"},
+		{"golang.org/x/crypto", []string{"internal/registry/access"}, nil, "bcrypt"},
+
+		{"k8s.io", []string{"internal/cluster"}, nil, "cluster turns Kubernetes objects into places; nobody else knows them"},
+		{"github.com/go-logr/logr", []string{"internal/cluster"}, nil, "client-go logs through it; we send that to slog"},
+		{"modernc.org/sqlite", []string{"internal/store/sqlstore"}, []string{"internal/contents/rpmdb/rpmdbtest"}, "the embedded engine"},
+		{"github.com/jackc/pgx/v5", []string{"internal/store/sqlstore"}, nil, "the scaled engine"},
+		{"github.com/pressly/goose/v3", []string{"internal/store/sqlstore"}, nil, "migrations"},
+		{"github.com/minio/minio-go/v7", []string{"internal/blob/s3"}, nil, "object stores"},
+		{"github.com/google/go-containerregistry", []string{"internal/image", "internal/testimage"}, nil, "talking to registries, being one in tests and the demo"},
+		{"github.com/prometheus/client_golang", []string{"internal/api", "internal/server"}, nil, "metrics are shown at the face and made by the wiring"},
+	}
+}
+
+// matches reports whether an import path is of the module.
+func (m module) matches(importPath string) bool {
+	return importPath == m.prefix || strings.HasPrefix(importPath, m.prefix+"/")
+}
+
+// holds reports whether a directory is in a list, or below one that is.
+func holds(list []string, dir string) bool {
+	return slices.ContainsFunc(list, func(entry string) bool {
+		return entry == anywhere || entry == dir || strings.HasPrefix(dir, entry+"/") || (entry == "." && dir == "")
+	})
+}
+
+// moduleCheck returns the check of a list: imports it does not allow, and
+// allowances that nobody uses.
+func moduleCheck(list []module) func(*repository) []string {
+	return func(r *repository) []string {
+		var faults []string
+		used := map[string]bool{}
+		for _, p := range r.packages {
+			if p.nested {
+				continue
+			}
+			for _, s := range p.sources {
+				for _, imported := range s.imports() {
+					if _, ok := r.local(imported); ok || isStandard(imported) {
+						continue
+					}
+					if fault := judgeImport(list, p, s, imported, used); fault != "" {
+						faults = append(faults, s.path+": imports "+imported+fault)
+					}
+				}
+			}
+		}
+		return append(faults, staleAllowances(r, list, used)...)
+	}
+}
+
+// judgeImport says what is wrong with an import, or "", and notes which
+// allowance it uses.
+func judgeImport(list []module, p *pkg, s *source, imported string, used map[string]bool) string {
+	best := -1
+	for i, m := range list {
+		if m.matches(imported) && (best < 0 || len(m.prefix) > len(list[best].prefix)) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return ": a module that is not on the list (internal/archtest/modules_test.go)"
+	}
+	m := list[best]
+	for _, entry := range slices.Concat(m.code, m.tests) {
+		if holds([]string{entry}, p.dir) {
+			used[m.prefix+" "+entry] = true
+		}
+	}
+	if holds(m.code, p.dir) || ((s.test || p.isKit()) && holds(m.tests, p.dir)) {
+		return ""
+	}
+	return fmt.Sprintf(": only %s may (%s)", strings.Join(slices.Concat(m.code, testsOf(m.tests)), ", "), m.why)
+}
+
+func testsOf(list []string) []string {
+	var out []string
+	for _, entry := range list {
+		out = append(out, "tests of "+entry)
+	}
+	return out
+}
+
+// staleAllowances finds allowances of packages that are there and do not use them.
+func staleAllowances(r *repository, list []module, used map[string]bool) []string {
+	var faults []string
+	for _, m := range list {
+		for _, entry := range slices.Concat(m.code, m.tests) {
+			if !used[m.prefix+" "+entry] && r.exists(entry) {
+				faults = append(faults, fmt.Sprintf("%s: %s may import it and does not: remove it from the list", m.prefix, entry))
+			}
+		}
+	}
+	return faults
+}
