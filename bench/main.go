@@ -1,0 +1,210 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench measures Dossier: how long a cluster takes to answer for, how
+// soon a change shows, what a fact costs. Without arguments it measures
+// everything; names of figures choose. It prints what it finds beside what is
+// wanted, and keeps it in RESULTS.md with date, machine and command.
+//
+// It builds and runs the program itself, a real Kubernetes API server, and a
+// registry in a process of its own, all on loopback; all of them end with it.
+// It does not judge a machine that is busy with something else: the load average
+// stands beside each figure.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"dossier.dev/dossier/bench/measure"
+)
+
+// maxTime bounds a run of everything.
+const maxTime = 15 * time.Minute
+
+// figure is something to measure.
+type figure struct {
+	name  string
+	about string
+	run   func(ctx context.Context, l *lab, r *report) error
+}
+
+// figures are all figures in the order in which they are measured: those that
+// others profit from come first.
+func figures() []figure {
+	return []figure{
+		{"start", "the program starts, and how large it is", measureStart},
+		{"facts", "facts recorded durably by several writers at a time", measureFacts},
+		{"images-cold", "first complete list of a cluster, images read from a registry that answers after 20 ms", measureCold},
+		{"images-warm", "the same list again", measureWarm},
+		{"images-synced", "the first list under strace: its fsyncs, and each of them 5 ms slower", measureSynced},
+		{"where", "a search over all digests", measureWhere},
+		{"show", "the dossier of a known digest, asked of a server at a constant rate", measureShow},
+		{"change", "a pod's change until it can be seen, while 100 pods change a second", measureChange},
+		{"rollout", "the same with a whole control plane, where Deployments are rolled out", measureRollout},
+	}
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var err error
+	if part, rest := partOf(args); part != nil {
+		err = part(ctx, rest, stdout)
+	} else {
+		err = measureAll(ctx, args, stdout, stderr)
+	}
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 2
+	case err != nil:
+		fmt.Fprintln(stderr, "error:", err)
+		return 1
+	}
+	return 0
+}
+
+// measureAll measures the figures that the arguments name.
+func measureAll(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	results := flags.String("results", "RESULTS.md", "`file` that keeps the results; empty: none")
+	images := flags.Int("images", 2000, "distinct images in the cluster")
+	perImage := flags.Int("pods", 5, "pods of each image")
+	hold := flags.Bool("hold", false, "afterwards keep cluster and registry until interrupted, to look closer")
+	flags.Usage = func() {
+		fmt.Fprintln(stderr, "usage: go run . [flags] [FIGURE...]")
+		flags.PrintDefaults()
+		fmt.Fprintln(stderr, "figures:")
+		for _, f := range figures() {
+			fmt.Fprintf(stderr, "  %-14s %s\n", f.name, f.about)
+		}
+	}
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := choose(flags.Args())
+	if err != nil {
+		return err
+	}
+	root, err := filepath.Abs("..")
+	if err != nil {
+		return err
+	}
+	l := &lab{root: root, log: stderr, size: size{*images, *perImage}}
+	if *results != "" {
+		if l.results, err = filepath.Abs(*results); err != nil {
+			return err
+		}
+	}
+	if !*hold {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, maxTime)
+		defer cancel()
+	}
+	command := strings.TrimSpace("go run . " + strings.Join(args, " "))
+	return l.open(func() error {
+		err := measureEach(ctx, l, chosen, command, stdout)
+		if *hold {
+			fmt.Fprintf(stderr, "held: %s\n", l.held())
+			<-ctx.Done()
+		}
+		return err
+	})
+}
+
+func choose(names []string) ([]figure, error) {
+	all := figures()
+	if len(names) == 0 {
+		return all, nil
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(all, func(f figure) bool { return f.name == name }) {
+			return nil, fmt.Errorf("there is no figure %q; -h lists them", name)
+		}
+	}
+	return slices.DeleteFunc(all, func(f figure) bool { return !slices.Contains(names, f.name) }), nil
+}
+
+// measureEach goes on after a figure that fails.
+func measureEach(ctx context.Context, l *lab, chosen []figure, command string, stdout io.Writer) error {
+	fmt.Fprintln(stdout, measure.Machine())
+	var errs []error
+	missed := 0
+	for _, f := range chosen {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(errs, fmt.Errorf("%s was not measured: %w", f.name, context.Cause(ctx)))...)
+		}
+		r := &report{name: f.name, about: f.about, command: command, at: time.Now().UTC(), loadBefore: measure.LoadAverage(), commit: l.commit()}
+		if err := f.run(ctx, l, r); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", f.name, err))
+			continue
+		}
+		r.loadAfter = measure.LoadAverage()
+		missed += r.missed()
+		fmt.Fprintf(stdout, "\n%s: %s (load average %.1f, %.1f)\n%s", r.name, r.about, r.loadBefore, r.loadAfter, r.table())
+		if l.results != "" {
+			if err := keep(l.results, r); err != nil {
+				errs = append(errs, err)
+			}
+		}
+	}
+	fmt.Fprintf(stdout, "\n%d figures, %d limits missed\n", len(chosen)-len(errs), missed)
+	return errors.Join(errs...)
+}
+
+// open runs f in a stage that the Kubernetes harness, which is made for tests,
+// can clean up after.
+func (l *lab) open(f func() error) (err error) {
+	testing.Init()
+	if err := flag.Set("test.benchtime", "1x"); err != nil {
+		return err
+	}
+	err = errors.New("the stage fell") // unless f returns
+	testing.Benchmark(func(b *testing.B) {
+		l.stage = &stage{TB: b, log: l.log}
+		l.dir = b.TempDir()
+		err = f()
+	})
+	return err
+}
+
+// stage is a test that says on the log what it says.
+type stage struct {
+	testing.TB
+	log io.Writer
+}
+
+// Output implements testing.TB.
+func (s *stage) Output() io.Writer { return s.log }
+
+// Log implements testing.TB.
+func (s *stage) Log(args ...any) { fmt.Fprintln(s.log, args...) }
+
+// Logf implements testing.TB.
+func (s *stage) Logf(format string, args ...any) { fmt.Fprintf(s.log, format+"\n", args...) }
+
+// Fatal implements testing.TB.
+func (s *stage) Fatal(args ...any) {
+	s.Log(args...)
+	s.FailNow()
+}
+
+// Fatalf implements testing.TB.
+func (s *stage) Fatalf(format string, args ...any) {
+	s.Logf(format, args...)
+	s.FailNow()
+}
