@@ -16,7 +16,7 @@ import (
 
 // deletion says what is removed, and by whom.
 func (c *call) deletion(at time.Time) store.Deletion {
-	return store.Deletion{Repository: c.Repository, Digest: c.Digest, At: at, By: c.who}
+	return store.Deletion{Repository: c.Repository, Digest: c.Digest, At: at, By: c.who.String()}
 }
 
 // deleteBlob takes a blob out of a repository ("Deleting Blobs"). Its bytes stay

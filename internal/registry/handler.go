@@ -41,7 +41,7 @@ type Config struct {
 
 	// Admit says who sends a request, or why it is refused. An *Error passes on
 	// its code; it may set headers of the response. nil: everybody may, and is nobody.
-	Admit func(w http.ResponseWriter, r *http.Request) (who string, err error)
+	Admit func(w http.ResponseWriter, r *http.Request) (Caller, error)
 	// Fixed reports whether a tag never moves once it points somewhere. nil: none is.
 	Fixed func(path, tag string) bool
 	// Sparse accepts indexes of which not all manifests are there.
@@ -112,7 +112,7 @@ func (h *Handler) now() time.Time { return dossier.Instant(h.config.Now()) }
 type call struct {
 	*Handler
 	Request
-	who string
+	who Caller
 	w   *recorder
 	r   *http.Request
 }
@@ -181,12 +181,12 @@ func (h *Handler) serve(w *recorder, r *http.Request, q Request) error {
 
 // admit says who asks. A page of another site that makes a browser send what
 // changes something is refused.
-func (h *Handler) admit(w http.ResponseWriter, r *http.Request) (string, error) {
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request) (Caller, error) {
 	if err := new(http.CrossOriginProtection).Check(r); err != nil {
-		return "", &Error{Code: CodeDenied, Err: err}
+		return Caller{}, &Error{Code: CodeDenied, Err: err}
 	}
 	if h.config.Admit == nil {
-		return "", nil
+		return Caller{}, nil
 	}
 	return h.config.Admit(w, r)
 }

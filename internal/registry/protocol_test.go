@@ -129,7 +129,9 @@ func TestFixedTags(t *testing.T) {
 // TestUploadsAreBound goes on with uploads where, and as whom, one must not.
 func TestUploadsAreBound(t *testing.T) {
 	l := newLab(t, func(c *registry.Config) {
-		c.Admit = func(_ http.ResponseWriter, r *http.Request) (string, error) { return r.Header.Get("X-Who"), nil }
+		c.Admit = func(_ http.ResponseWriter, r *http.Request) (registry.Caller, error) {
+			return registry.Caller{Kind: registry.CallerUser, Name: r.Header.Get("X-Who")}, nil
+		}
 	})
 	a := l.want(t, http.StatusAccepted, "", http.MethodPost, "/v2/mine/blobs/uploads/", nil, "X-Who: me")
 	location := a.header.Get("Location")
@@ -318,15 +320,15 @@ func TestRefusals(t *testing.T) {
 	entered := make(chan struct{})
 	l := newLab(t, func(c *registry.Config) {
 		c.MaxRequests, c.MaxBlob = 1, 10
-		c.Admit = func(_ http.ResponseWriter, r *http.Request) (string, error) {
+		c.Admit = func(_ http.ResponseWriter, r *http.Request) (registry.Caller, error) {
 			switch r.Header.Get("X-Who") {
 			case "nobody":
-				return "", &registry.Error{Code: registry.CodeUnauthorized, Err: errors.New("who are you")}
+				return registry.Caller{}, &registry.Error{Code: registry.CodeUnauthorized, Err: errors.New("who are you")}
 			case "slow":
 				close(entered)
 				<-release
 			}
-			return "", nil
+			return registry.Caller{}, nil
 		}
 	})
 	l.want(t, http.StatusUnauthorized, "UNAUTHORIZED", http.MethodGet, "/v2/", nil, "X-Who: nobody")

@@ -37,7 +37,7 @@ func (c *call) beginUpload(ctx context.Context) error {
 		return nil
 	}
 	u := store.Upload{
-		ID: rand.Text(), Repository: c.Repository, Owner: c.who, Algorithm: c.Algorithm, ExpiresAt: c.now().Add(UploadLife),
+		ID: rand.Text(), Repository: c.Repository, Owner: c.who.String(), Algorithm: c.Algorithm, ExpiresAt: c.now().Add(UploadLife),
 	}
 	err := c.config.Store.Update(ctx, func(tx store.Tx) error {
 		if _, err := tx.PutRepository(ctx, c.Repository, c.now()); err != nil {
@@ -115,7 +115,7 @@ func (c *call) find(ctx context.Context) (store.Upload, error) {
 		u, err = r.Upload(ctx, c.Repository, c.Upload)
 		return err
 	})
-	if err == nil && u.Owner != c.who {
+	if err == nil && u.Owner != c.who.String() {
 		err = fault(CodeUploadUnknown, "there is no such upload")
 	}
 	return u, when(err, dossier.KindNotFound, CodeUploadUnknown)

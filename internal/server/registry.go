@@ -113,16 +113,16 @@ func (o *ownRegistry) sweep(ctx context.Context, e *Engine) {
 
 // admit says who asks the registry: the rules are those of the API. Clients of
 // registries bring a token as the password of any user.
-func (a access) admit(w http.ResponseWriter, r *http.Request) (string, error) {
+func (a access) admit(w http.ResponseWriter, r *http.Request) (registry.Caller, error) {
 	if !a.tokens.Required() {
 		host := r.Host
 		if h, _, err := net.SplitHostPort(host); err == nil {
 			host = h
 		}
 		if a.loopback && !isLoopback(strings.Trim(host, "[]")) {
-			return "", &registry.Error{Code: registry.CodeDenied, Err: errors.New("this server answers to loopback names only")}
+			return registry.Caller{}, &registry.Error{Code: registry.CodeDenied, Err: errors.New("this server answers to loopback names only")}
 		}
-		return "", nil
+		return registry.Caller{}, nil
 	}
 	_, token, ok := r.BasicAuth()
 	if scheme, rest, _ := strings.Cut(r.Header.Get("Authorization"), " "); !ok && strings.EqualFold(scheme, "Bearer") {
@@ -130,9 +130,9 @@ func (a access) admit(w http.ResponseWriter, r *http.Request) (string, error) {
 	}
 	if !a.tokens.Match(token) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="dossier"`)
-		return "", &registry.Error{Code: registry.CodeUnauthorized, Err: errors.New("log in with a token of this server as the password")}
+		return registry.Caller{}, &registry.Error{Code: registry.CodeUnauthorized, Err: errors.New("log in with a token of this server as the password")}
 	}
-	return "token", nil
+	return registry.Caller{Kind: registry.CallerToken, Login: "api token"}, nil
 }
 
 // registryMetrics counts what the registry answers.
