@@ -62,6 +62,9 @@ func load(fsys fs.FS) (*repository, error) {
 		if err != nil {
 			return err
 		}
+		if name == ".git" { // of a second work tree: the path of the first
+			return nil
+		}
 		if !info.Mode().IsRegular() || info.Size() > maxFile {
 			return nil
 		}
