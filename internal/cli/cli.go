@@ -143,6 +143,9 @@ func asHint(s string) string {
 
 // each returns the errors that were joined to one.
 func each(err error) []error {
+	if usage, ok := err.(usageError); ok {
+		err = usage.error
+	}
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}

@@ -53,11 +53,12 @@ func (c *clusterFlags) registerScope(f *pflag.FlagSet) {
 	f.StringVar(&c.context, "context", "", "`name` of the kubeconfig context to use")
 }
 
-func (c *clusterFlags) check() error {
+// check returns what is wrong with the flags, and with a selector of pods.
+func (c *clusterFlags) check(selector string) error {
 	if c.all && len(c.namespaces) > 0 {
 		return usageError{errors.New("--all-namespaces and --namespace exclude each other")}
 	}
-	if _, err := cluster.MatchLabels(c.selector, ""); err != nil {
+	if _, err := cluster.MatchLabels(selector, ""); err != nil {
 		return usageError{err}
 	}
 	return nil
@@ -107,7 +108,7 @@ Marks: ✓ ok, ! look here, ✗ bad, ? not known.`,
 }
 
 func (p *program) images(ctx context.Context, opt imagesOptions, refs []string) error {
-	if err := errors.Join(opt.outputFlags.check(), opt.clusterFlags.check(), opt.checkWith(refs, p.global.server)); err != nil {
+	if err := errors.Join(opt.outputFlags.check(), opt.clusterFlags.check(opt.selector), opt.checkWith(refs, p.global.server)); err != nil {
 		return err
 	}
 	filters, err := render.ParseFilters(opt.filter)

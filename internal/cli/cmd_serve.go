@@ -11,33 +11,29 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/server"
 )
 
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	clusterFlags
-	listen    string
-	noCluster bool
-	tlsCert   string
-	tlsKey    string
-	tokenFile string
-
-	noRegistry   bool
-	registryName string
-	movable      []string
+	config string      // path
+	given  config.File // by flags
 }
 
 func (o *serveOptions) register(f *pflag.FlagSet) {
 	o.registerScope(f)
-	f.StringVar(&o.listen, "listen", server.DefaultListen, "`address` to listen on, HOST:PORT; port 0 is any that is free")
-	f.BoolVar(&o.noCluster, "no-cluster", false, "follow no cluster: serve what is in the store")
-	f.StringVar(&o.tlsCert, "tls-cert", "", "`file` with the server's certificate (PEM)")
-	f.StringVar(&o.tlsKey, "tls-key", "", "`file` with the key of the certificate (PEM)")
-	f.StringVar(&o.tokenFile, "token-file", "", "`file` with tokens, one a line; every request must bring one of them")
-	f.BoolVar(&o.noRegistry, "no-registry", false, "be no registry")
-	f.StringVar(&o.registryName, "registry-name", "", "`name` of the registry in references; else as before, at first its address")
-	f.StringSliceVar(&o.movable, "movable", nil, "`pattern` REPO:TAG of tags that may move although they look like versions")
+	c := &o.given
+	f.StringVar(&o.config, "config", "", "`file` with the configuration (YAML); flags go before what it says")
+	f.StringVar(&c.Listen, "listen", server.DefaultListen, "`address` to listen on, HOST:PORT; port 0 is any that is free")
+	f.BoolVar(&c.Cluster.Off, "no-cluster", false, "follow no cluster: serve what is in the store")
+	f.StringVar(&c.TLS.Cert, "tls-cert", "", "`file` with the server's certificate (PEM)")
+	f.StringVar(&c.TLS.Key, "tls-key", "", "`file` with the key of the certificate (PEM)")
+	f.StringVar(&c.TokenFile, "token-file", "", "`file` with tokens, one a line; every request must bring one of them")
+	f.BoolVar(&c.Registry.Off, "no-registry", false, "be no registry")
+	f.StringVar(&c.Registry.Name, "registry-name", "", "`name` of the registry in references; else as before, at first its address")
+	f.StringSliceVar(&c.Registry.Movable, "movable", nil, "`pattern` REPO:TAG of tags that may move although they look like versions")
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -53,42 +49,99 @@ It is also an OCI registry, under /v2/: push images to it as HOST:PORT/NAME:TAG.
 that look like versions or commits do not move once they are pushed.
 
 Beyond loopback a server needs --tls-cert, --tls-key and --token-file. Clients send a
-token from DOSSIER_TOKEN; those of registries send one as the password.`,
+token from DOSSIER_TOKEN; those of registries send one as the password.
+
+A configuration file says the same and more; docs/spec/config.md describes it. The
+environment goes before the file, and flags before both.`,
 		Example: `  dossier serve
   dossier images --server http://127.0.0.1:8480
-  dossier serve --listen 0.0.0.0:8480 --tls-cert tls.crt --tls-key tls.key --token-file tokens`,
+  dossier serve --listen 0.0.0.0:8480 --tls-cert tls.crt --tls-key tls.key --token-file tokens
+  dossier serve --config dossier.yaml`,
 		Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context(), opt) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context(), cmd.Flags(), opt) },
 	}
 	opt.register(cmd.Flags())
 	return cmd
 }
 
-func (p *program) serve(ctx context.Context, opt serveOptions) error {
-	if err := opt.clusterFlags.check(); err != nil {
-		return err
+// flagged puts the flags that were given over a configuration.
+func (p *program) flagged(c *config.File, flags *pflag.FlagSet, opt serveOptions) {
+	given := opt.given
+	settings := map[string]func(){
+		"data":          func() { c.Data = p.global.data },
+		"database":      func() { c.Database = p.global.database },
+		"offline":       func() { c.Offline = p.global.offline },
+		"plain-http":    func() { c.PlainHTTP = p.global.plainHTTP },
+		"registry-ca":   func() { c.RegistryCA = p.global.registryCA },
+		"listen":        func() { c.Listen = given.Listen },
+		"tls-cert":      func() { c.TLS.Cert = given.TLS.Cert },
+		"tls-key":       func() { c.TLS.Key = given.TLS.Key },
+		"token-file":    func() { c.TokenFile = given.TokenFile },
+		"no-cluster":    func() { c.Cluster.Off = given.Cluster.Off },
+		"kubeconfig":    func() { c.Cluster.Kubeconfig = opt.kubeconfig },
+		"context":       func() { c.Cluster.Context = opt.context },
+		"namespace":     func() { c.Cluster.Namespaces = opt.namespaces },
+		"selector":      func() { c.Cluster.Selector = opt.selector },
+		"no-registry":   func() { c.Registry.Off = given.Registry.Off },
+		"registry-name": func() { c.Registry.Name = given.Registry.Name },
+		"movable":       func() { c.Registry.Movable = given.Registry.Movable },
 	}
-	if err := p.checkStore(); err != nil {
+	flags.Visit(func(f *pflag.Flag) {
+		if set, ok := settings[f.Name]; ok {
+			set()
+		}
+	})
+	if opt.all {
+		c.Cluster.Namespaces = nil
+	}
+	if c.Data == "" {
+		c.Data = p.global.data // where it lies by default
+	}
+}
+
+// configured returns the configuration that file, environment and flags give.
+func (p *program) configured(flags *pflag.FlagSet, opt serveOptions) (config.File, error) {
+	var c config.File
+	if opt.config != "" {
+		var err error
+		if c, err = config.Read(opt.config); err != nil {
+			return c, usageError{err}
+		}
+	}
+	c.Environ(p.env)
+	p.flagged(&c, flags, opt)
+	if c.Data == "" && c.Database == "" {
+		return c, errNoData()
+	}
+	return c, opt.check(c.Cluster.Selector)
+}
+
+func (p *program) serve(ctx context.Context, flags *pflag.FlagSet, opt serveOptions) error {
+	file, err := p.configured(flags, opt)
+	if err != nil {
 		return err
 	}
 	p.global.verbose++ // a server says what it does
 	p.logger = p.newLogger()
 	v := readVersion()
-	config := server.ServeConfig{
-		Config: p.engineConfig(), Listen: opt.listen, Cluster: opt.cluster(), NoCluster: opt.noCluster,
-		TLSCert: opt.tlsCert, TLSKey: opt.tlsKey, TokenFile: opt.tokenFile,
-		NoRegistry: opt.noRegistry, RegistryName: opt.registryName, Movable: opt.movable,
+	c := server.ServeConfig{
+		Config: p.engineConfig(), Listen: file.Listen, NoCluster: file.Cluster.Off,
+		Cluster: server.ClusterOptions{
+			Kubeconfig: file.Cluster.Kubeconfig, Context: file.Cluster.Context, Namespaces: file.Cluster.Namespaces, Selector: file.Cluster.Selector,
+		},
+		TLSCert: file.TLS.Cert, TLSKey: file.TLS.Key, TokenFile: file.TokenFile, Registry: file.Registry,
 		Build: server.Build{Version: v.Version, Revision: v.Revision},
 	}
-	config.Revive = false // a server asks again and again
-	if err := config.Validate(); err != nil {
+	c.Data, c.Database, c.Offline, c.PlainHTTP, c.RegistryCA = file.Data, file.Database, file.Offline, file.PlainHTTP, file.RegistryCA
+	c.Revive = false // a server asks again and again
+	if err := c.Validate(); err != nil {
 		return usageError{err}
 	}
 	scheme := "http"
-	if opt.tlsCert != "" {
+	if c.TLSCert != "" {
 		scheme = "https"
 	}
-	return server.Serve(ctx, config, func(addr net.Addr) {
+	return server.Serve(ctx, c, func(addr net.Addr) {
 		fmt.Fprintf(p.stderr, "listening on %s://%s\n", scheme, addr)
 	})
 }

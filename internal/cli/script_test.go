@@ -265,7 +265,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	done := make(chan int, 1)
 	flags := slices.Clone(args[1:])
 	for i := 1; i < len(flags); i++ {
-		if flags[i-1] == "--data" { // the server runs in this process, which is elsewhere
+		if slices.Contains([]string{"--data", "--config"}, flags[i-1]) { // the server runs in this process, which is elsewhere
 			flags[i] = ts.MkAbs(flags[i])
 		}
 	}

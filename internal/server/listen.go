@@ -11,12 +11,11 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path"
 	"strconv"
-	"strings"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/api"
+	"dossier.dev/dossier/internal/config"
 )
 
 // DefaultListen is where a server listens unless told otherwise.
@@ -35,13 +34,7 @@ type ServeConfig struct {
 	TokenFile string
 	Build     Build // for metrics
 
-	NoRegistry bool // be no registry
-	// RegistryName is what the registry is called in references, HOST or
-	// HOST:PORT; empty: what it was called before, or else the address it listens on.
-	RegistryName string
-	// Movable are patterns (path.Match) of tags, REPOSITORY:TAG, that may move
-	// although they look like versions.
-	Movable []string
+	Registry config.Registry
 }
 
 // Build says which program this is.
@@ -64,18 +57,8 @@ func (c ServeConfig) Validate() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		fault("--tls-cert and --tls-key", "one is of no use without the other", "give both")
 	}
-	if c.RegistryName != "" {
-		if ref, err := dossier.ParseReference(c.RegistryName + "/a"); err != nil || ref.Registry != c.RegistryName {
-			fault("--registry-name="+c.RegistryName, "it is not HOST or HOST:PORT", "give a name such as registry.example.com")
-		}
-	}
-	for _, pattern := range c.Movable {
-		if _, err := path.Match(pattern, ""); err != nil || !strings.Contains(pattern, ":") {
-			fault("--movable="+pattern, "it is no pattern REPOSITORY:TAG", "write it as org/app:* or org/*:1.2.?")
-		}
-	}
-	if !c.NoRegistry && c.Data == "" {
-		fault("--data", "the registry has no directory for its blobs", "give --data DIR, or --no-registry")
+	if !c.Registry.Off {
+		c.validateRegistry(fault)
 	}
 	return errors.Join(faults...)
 }

@@ -41,7 +41,7 @@ type ownRegistry struct {
 // openRegistry opens the registry in the engine's store. It keeps the name that it has
 // there unless it is told one.
 func openRegistry(ctx context.Context, c ServeConfig, a access, e *Engine, addr net.Addr, metrics *registryMetrics) (*ownRegistry, error) {
-	own := &ownRegistry{name: c.RegistryName}
+	own := &ownRegistry{name: c.Registry.Name}
 	if own.name == "" {
 		err := e.store.Update(ctx, func(tx store.Tx) (err error) {
 			own.name, err = tx.NameRegistry(ctx, addr.String())
@@ -56,13 +56,32 @@ func openRegistry(ctx context.Context, c ServeConfig, a access, e *Engine, addr 
 		return nil, err
 	}
 	own.Handler, err = registry.New(ctx, registry.Config{
-		Store: e.store, Blobs: own.blobs, Name: own.name, Admit: a.admit, Fixed: fixedTag(c.Movable),
-		Programs: true, Observe: metrics.observe, Logger: e.config.Logger, Now: e.config.Now,
+		Store: e.store, Blobs: own.blobs, Name: own.name, Admit: a.admit, Fixed: fixedTag(c.Registry.Movable),
+		Sparse: c.Registry.Sparse, Programs: true, Observe: metrics.observe, Logger: e.config.Logger, Now: e.config.Now,
 	})
 	if err != nil {
 		return nil, errors.Join(err, own.blobs.Close())
 	}
 	return own, nil
+}
+
+// validateRegistry tells fault all that is wrong with the configuration of the
+// registry.
+func (c ServeConfig) validateRegistry(fault func(subject, why, hint string)) {
+	r := c.Registry
+	if r.Name != "" {
+		if ref, err := dossier.ParseReference(r.Name + "/a"); err != nil || ref.Registry != r.Name {
+			fault("--registry-name="+r.Name, "it is not HOST or HOST:PORT", "give a name such as registry.example.com")
+		}
+	}
+	for _, pattern := range r.Movable {
+		if _, err := path.Match(pattern, ""); err != nil || !strings.Contains(pattern, ":") {
+			fault("--movable="+pattern, "it is no pattern REPOSITORY:TAG", "write it as org/app:* or org/*:1.2.?")
+		}
+	}
+	if c.Data == "" {
+		fault("--data", "the registry has no directory for its blobs", "give --data DIR, or --no-registry")
+	}
 }
 
 // versionTag matches tags that look like a whole version (with an optional

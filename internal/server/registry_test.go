@@ -13,6 +13,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/client"
+	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/testimage"
 )
 
@@ -30,7 +31,7 @@ func serveRegistry(t *testing.T, change func(*ServeConfig)) serving {
 // starts was read, which the workers do in this process: the registry lies on
 // no network that they know.
 func TestPushedProgramIsRead(t *testing.T) {
-	s := serveRegistry(t, func(c *ServeConfig) { c.RegistryName = "registry.example" })
+	s := serveRegistry(t, func(c *ServeConfig) { c.Registry.Name = "registry.example" })
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -73,21 +74,21 @@ func TestPushedProgramIsRead(t *testing.T) {
 // TestRegistryName checks that a store keeps the name of its registry.
 func TestRegistryName(t *testing.T) {
 	dir := t.TempDir()
-	c := ServeConfig{Config: Config{Data: dir, Offline: true}, Listen: "127.0.0.1:0", NoCluster: true, RegistryName: "registry.example"}
+	c := ServeConfig{Config: Config{Data: dir, Offline: true}, Listen: "127.0.0.1:0", NoCluster: true, Registry: config.Registry{Name: "registry.example"}}
 	if err := serve(t, c).stop(); err != nil {
 		t.Fatal(err)
 	}
-	c.RegistryName = ""
+	c.Registry.Name = ""
 	if err := serve(t, c).stop(); err != nil {
 		t.Errorf("without a name: %v", err)
 	}
-	c.RegistryName = "other.example"
+	c.Registry.Name = "other.example"
 	err := Serve(t.Context(), c, nil)
 	if dossier.KindOf(err) != dossier.KindConflict || !strings.Contains(err.Error(), "registry.example") {
 		t.Errorf("with another name: %v", err)
 	}
 	for _, name := range []string{"a/b", "Ä", "registry", "a:b"} {
-		c.RegistryName = name
+		c.Registry.Name = name
 		if err := c.Validate(); dossier.KindOf(err) != dossier.KindInvalid {
 			t.Errorf("%q: %v, want it refused", name, err)
 		}
@@ -102,7 +103,7 @@ func TestRegistryAccess(t *testing.T) {
 	}
 	open := serveRegistry(t, nil)
 	closed := serveRegistry(t, func(c *ServeConfig) { c.TokenFile = file })
-	none := serveRegistry(t, func(c *ServeConfig) { c.NoRegistry = true })
+	none := serveRegistry(t, func(c *ServeConfig) { c.Registry.Off = true })
 	tests := []struct {
 		name   string
 		url    string
@@ -182,7 +183,7 @@ func TestMovableTags(t *testing.T) {
 		}
 	}
 	for _, pattern := range []string{"[", "org/app", "org/app:["} {
-		c := ServeConfig{Config: Config{Data: "data"}, Movable: []string{pattern}}
+		c := ServeConfig{Config: Config{Data: "data"}, Registry: config.Registry{Movable: []string{pattern}}}
 		if err := c.Validate(); dossier.KindOf(err) != dossier.KindInvalid {
 			t.Errorf("%q: %v, want it refused", pattern, err)
 		}

@@ -88,7 +88,7 @@ func newServer(ctx context.Context, c ServeConfig, a access, e *Engine, addr net
 		LoopbackOnly: a.loopback && !a.tokens.Required(),
 		Logger:       e.config.Logger, Now: e.config.Now,
 	})
-	if c.NoRegistry {
+	if c.Registry.Off {
 		return s, nil
 	}
 	var err error

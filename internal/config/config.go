@@ -1,0 +1,54 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package config is the words in which a server is configured
+// (docs/spec/config.md): plain structs whose zero value is the default, and the
+// YAML file that they are read from.
+//
+// It promises: a field that it does not know, a key that is there twice, and a
+// value of another type are refused, all of them at once and with their lines;
+// paths in a file are relative to the directory of the file; no error shows a
+// value that may hold a secret.
+//
+// It opens nothing but the file, and knows no flags: who has some puts them over what it
+// read, as the environment is put over the file by [File.Environ].
+package config
+
+// File is the configuration of a server.
+type File struct {
+	Data      string `yaml:"data"`     // directory of the embedded store
+	Database  string `yaml:"database"` // postgres://..., instead of the embedded one
+	Listen    string `yaml:"listen"`   // HOST:PORT
+	TLS       TLS    `yaml:"tls"`
+	TokenFile string `yaml:"tokenFile"` // tokens that may do everything, one a line
+	Offline   bool   `yaml:"offline"`   // use no network
+	// PlainHTTP are hosts of registries that are spoken to without TLS, RegistryCA is
+	// a file with certificates to trust for registries.
+	PlainHTTP  []string `yaml:"plainHTTP"`
+	RegistryCA string   `yaml:"registryCA"`
+	Cluster    Cluster  `yaml:"cluster"`
+	Registry   Registry `yaml:"registry"`
+}
+
+// TLS names the PEM files of a certificate and its key.
+type TLS struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Cluster says which cluster is followed, and what of it.
+type Cluster struct {
+	Off        bool     `yaml:"off"` // none
+	Kubeconfig string   `yaml:"kubeconfig"`
+	Context    string   `yaml:"context"`
+	Namespaces []string `yaml:"namespaces"` // none: all
+	Selector   string   `yaml:"selector"`   // of pods
+}
+
+// Registry is the registry that a server is.
+type Registry struct {
+	Off     bool     `yaml:"off"`
+	Name    string   `yaml:"name"`    // HOST or HOST:PORT in references; empty: as before, at first the address
+	Movable []string `yaml:"movable"` // patterns REPOSITORY:TAG of tags that may move although they look like versions
+	Sparse  bool     `yaml:"sparse"`  // take indexes of which not all manifests are there
+}
