@@ -79,7 +79,7 @@ func (n *network) registry(host string) (*registry, error) {
 		host:    named.RegistryStr(),
 		login:   host,
 		named:   named,
-		inner:   capped{wire{n, n.base}},
+		inner:   capped{outward{wire{n, n.base}, named.RegistryStr()}},
 		lock:    make(chan struct{}, 1),
 		scopes:  map[string]*scope{},
 	}
@@ -167,7 +167,11 @@ func (r *registry) credential(ctx context.Context, repository string, challenge 
 	if config.RegistryToken != "" {
 		return "Bearer " + config.RegistryToken, basicAge, nil
 	}
-	token, err := transport.Exchange(ctx, r.named, auth, r.inner, []string{"repository:" + repository + ":pull"}, challenge)
+	inner, err := r.tokenService(challenge, *config != authn.AuthConfig{})
+	if err != nil {
+		return "", 0, err
+	}
+	token, err := transport.Exchange(ctx, r.named, auth, inner, []string{"repository:" + repository + ":pull"}, challenge)
 	if err != nil {
 		return "", 0, r.network.failure("getting a token for", r.login+"/"+repository, r.login, err)
 	}

@@ -25,6 +25,9 @@ type Client struct {
 	// Keychain gives credentials; nil is authn.DefaultKeychain, which reads the
 	// Docker (or Podman) configuration and asks its credential helpers.
 	Keychain authn.Keychain
+	// Realms lists the token services ("host" or "host:port") that credentials may
+	// be sent to, besides the registry itself. nil: whichever the registry names.
+	Realms []string
 	// PlainHTTP lists registries ("host" or "host:port") that may be spoken to
 	// without TLS when they have none. localhost and loopback addresses always may.
 	PlainHTTP []string

@@ -28,6 +28,7 @@ import (
 type network struct {
 	base     *http.Transport
 	keychain authn.Keychain
+	realms   []string // nil: any
 	plain    []string
 	limits   Limits
 	log      *slog.Logger
@@ -47,6 +48,7 @@ func newNetwork(c *Client) (*network, error) {
 	n := &network{
 		base:     http.DefaultTransport.(*http.Transport).Clone(),
 		keychain: c.Keychain,
+		realms:   c.Realms,
 		plain:    c.PlainHTTP,
 		limits:   c.Limits.withDefaults(),
 		log:      cmp.Or(c.Logger, slog.New(slog.DiscardHandler)),

@@ -104,54 +104,80 @@ func (r *repository) open(ctx context.Context, p part, d dossier.Digest) (*body,
 // 200. Another status is an error, given together with the answer, whose body
 // is closed.
 func (r *repository) do(ctx context.Context, op, method string, p part, what string) (*http.Response, error) {
-	subject := r.ref.Name() + ":" + what
+	q := question{op: op, method: method, path: string(p) + "/" + what, subject: r.ref.Name() + ":" + what}
 	if _, err := dossier.ParseDigest(what); err == nil {
-		subject = r.ref.Name() + "@" + what
+		q.subject = r.ref.Name() + "@" + what
 	}
+	if p == manifests {
+		q.accept = acceptManifests
+	}
+	return r.ask(ctx, q)
+}
+
+// question is what to ask a repository for.
+type question struct {
+	op, subject string // for errors
+	method      string
+	path        string // below the repository
+	query       url.Values
+	accept      string // media types; empty: any
+	from        int64  // the first byte that is wanted
+}
+
+// ask is do for anything that lies in the repository. When bytes are wanted
+// from somewhere on, the answer may be 206.
+func (r *repository) ask(ctx context.Context, q question) (*http.Response, error) {
 	reg, err := r.network.registry(r.ref.Registry)
 	if err != nil {
 		return nil, err
 	}
 	header, fresh, err := reg.authorize(ctx, r.ref.Repository, nil)
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w", op, subject, err)
+		return nil, fmt.Errorf("%s %s: %w", q.op, q.subject, err)
 	}
 	for {
-		u := &url.URL{Scheme: reg.scheme(), Host: reg.host, Path: "/v2/" + r.ref.Repository + "/" + string(p) + "/" + what}
-		req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+		req, err := q.request(ctx, reg, r.ref.Repository)
 		if err != nil {
-			return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Subject: subject, Err: err}
-		}
-		if p == manifests {
-			req.Header.Set("Accept", acceptManifests)
+			return nil, err
 		}
 		resp, err := r.network.follow(req, header)
 		if err != nil {
-			return nil, r.network.failure(op, subject, r.ref.Registry, err)
+			return nil, r.network.failure(q.op, q.subject, r.ref.Registry, err)
 		}
-		if resp.StatusCode == http.StatusOK {
+		if resp.StatusCode == http.StatusOK || q.from > 0 && resp.StatusCode == http.StatusPartialContent {
 			return resp, nil
 		}
-		failed := statusError(op, subject, r.ref.Registry, header != "", resp)
+		failed := statusError(q.op, q.subject, r.ref.Registry, header != "", resp)
 		_ = resp.Body.Close()
 		if resp.StatusCode != http.StatusUnauthorized || fresh {
 			return resp, failed
 		}
 		// The credential may have run out before its time.
 		if header, fresh, err = reg.authorize(ctx, r.ref.Repository, &header); err != nil {
-			return nil, fmt.Errorf("%s %s: %w", op, subject, err)
+			return nil, fmt.Errorf("%s %s: %w", q.op, q.subject, err)
 		}
 	}
 }
 
+// request makes the request to a registry.
+func (q question) request(ctx context.Context, reg *registry, repository string) (*http.Request, error) {
+	u := &url.URL{Scheme: reg.scheme(), Host: reg.host, Path: "/v2/" + repository + "/" + q.path, RawQuery: q.query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, q.method, u.String(), nil)
+	if err != nil {
+		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: q.op, Subject: q.subject, Err: err}
+	}
+	if q.accept != "" {
+		req.Header.Set("Accept", q.accept)
+	}
+	if q.from > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", q.from))
+	}
+	return req, nil
+}
+
 // scheme is what the registry was found to speak. It is set before any
 // request to a repository.
-func (r *registry) scheme() string {
-	if r.challenge.Insecure {
-		return "http"
-	}
-	return "https"
-}
+func (r *registry) scheme() string { return schemeOf(r.challenge) }
 
 // follow sends a request, and on where the registry redirects to. The
 // credential goes to the registry alone: same scheme, same host, same port.
