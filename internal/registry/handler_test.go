@@ -35,8 +35,14 @@ type lab struct {
 
 func newLab(t testing.TB, change func(*registry.Config)) *lab {
 	t.Helper()
+	return newLabOn(t, sqlstore.Config{Path: filepath.Join(t.TempDir(), "test.db")}, change)
+}
+
+// newLabOn is newLab on a given database.
+func newLabOn(t testing.TB, config sqlstore.Config, change func(*registry.Config)) *lab {
+	t.Helper()
 	dir := t.TempDir()
-	db, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: filepath.Join(dir, "test.db")})
+	db, err := sqlstore.Open(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

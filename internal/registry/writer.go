@@ -269,8 +269,10 @@ func (c *call) keep(ctx context.Context, tx store.Tx, p *push) error {
 func (c *call) setTag(ctx context.Context, tx store.Tx, tag store.NameTag, p *push) ([]dossier.Digest, error) {
 	fixed := c.config.Fixed != nil && c.config.Fixed(c.Repository, tag.Tag)
 	move, err := tx.SetTag(ctx, tag, p.node.Digest, p.manifest.PushedAt, fixed)
-	if e, ok := errors.AsType[*dossier.Error](err); ok && e.Kind == dossier.KindConflict {
-		return nil, &Error{Code: CodeTagFixed, Err: err}
+	if held, ok := errors.AsType[*store.TagHeld](err); ok {
+		return nil, &Error{Code: CodeTagFixed, Err: err, Detail: map[string]any{
+			"tag": tag.Tag, "digest": held.Digest, "since": held.Since, "hint": dossier.HintOf(err),
+		}}
 	}
 	if err != nil || !move.Moved {
 		return nil, err

@@ -85,8 +85,10 @@ func (c ServeConfig) validateRegistry(fault func(subject, why, hint string)) {
 }
 
 // versionTag matches tags that look like a whole version (with an optional
-// variant) or a commit. Whoever pulls one expects the same image tomorrow.
-var versionTag = regexp.MustCompile(`^v?[0-9]+\.[0-9]+\.[0-9]+([-._+][0-9A-Za-z._-]*)?$|^(sha-)?[0-9a-f]{40}$`)
+// variant) or a commit, whole or, where the tag says that it is one, the
+// beginning of it. Whoever pulls one expects the same image tomorrow.
+var versionTag = regexp.MustCompile(`^v?[0-9]+\.[0-9]+\.[0-9]+([-._+][0-9A-Za-z._-]*)?$` +
+	`|^([0-9a-f]{40}|[0-9a-f]{64})$|^(sha|git|commit)-[0-9a-f]{7,64}$`)
 
 // fixedTag returns a function that reports whether a tag never moves: those of
 // versions, but for what the patterns REPOSITORY:TAG say.

@@ -164,6 +164,7 @@ func TestFixedTags(t *testing.T) {
 	for tag, want := range map[string]bool{
 		"1.2.3": true, "v1.2.3": true, "1.27.1-alpine3.20": true, "2026.11.23": true, "1.2.3.4": true,
 		"9f2c41d0a7b34e55f6a1b2c3d4e5f60718293a4b": true, "sha-9f2c41d0a7b34e55f6a1b2c3d4e5f60718293a4b": true,
+		"sha-9f2c41d": true, "git-9f2c41d0": true, "sha-9f2c41": false, "sha-main": false, "sha256-9f2c41d": false,
 		"latest": false, "main": false, "1": false, "1.2": false, "v1": false, "nightly-2026": false, "": false, "9f2c41d": false,
 	} {
 		if got := fixedTag(nil)("org/app", tag); got != want {

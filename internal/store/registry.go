@@ -5,6 +5,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"dossier.dev/dossier"
@@ -43,7 +44,8 @@ type RegistryWriter interface {
 	// registry has no name.
 	PutRepository(ctx context.Context, path string, at time.Time) (Repository, error)
 	// SetTag points a tag of an own repository at a digest. A fixed tag that
-	// points elsewhere stays and is a KindConflict that says where to and since when.
+	// points elsewhere stays and is a KindConflict, with a *TagHeld that says
+	// where to and since when.
 	SetTag(ctx context.Context, tag NameTag, d dossier.Digest, at time.Time, fixed bool) (TagMove, error)
 	// ClearTag makes a tag of an own repository point nowhere.
 	ClearTag(ctx context.Context, tag NameTag, at time.Time) (TagMove, error)
@@ -55,6 +57,17 @@ type TagMove struct {
 	Moved bool           // false: it was so already
 	Was   dossier.Digest // where the tag pointed before; "": nowhere
 	At    time.Time
+}
+
+// TagHeld is why a fixed tag did not move.
+type TagHeld struct {
+	Digest dossier.Digest // where it points
+	Since  time.Time
+}
+
+// Error implements error.
+func (e *TagHeld) Error() string {
+	return fmt.Sprintf("it does not move: it points at %s since %s", e.Digest, e.Since.Format(time.RFC3339))
 }
 
 // ContentReader reads what repositories hold. A path whose repository is not

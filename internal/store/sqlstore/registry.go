@@ -6,7 +6,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"time"
 
 	"dossier.dev/dossier"
@@ -131,7 +130,7 @@ func (l lastInterval) next(at time.Time) time.Time {
 
 // SetTag implements [store.RegistryWriter]. Of two that come at the same time
 // the unique index over open intervals lets one pass; the other is run again and
-// sees it.
+// sees it. No statement here ends the interval of a fixed tag.
 func (t *tx) SetTag(ctx context.Context, tag store.NameTag, d dossier.Digest, at time.Time, fixed bool) (store.TagMove, error) {
 	const op = "pointing tag"
 	last, found, err := one(ctx, t.session, op, scanLast, lastTag, tag.Name, tag.Tag)
@@ -147,7 +146,7 @@ func (t *tx) SetTag(ctx context.Context, tag store.NameTag, d dossier.Digest, at
 	case open && fixed:
 		return move, &dossier.Error{Kind: dossier.KindConflict, Op: op, Subject: tag.Name + ":" + tag.Tag,
 			Hint: "Push under a tag of its own, or delete this one first.",
-			Err:  fmt.Errorf("it does not move: it points at %s since %s", last.digest, instant(last.from).Format(time.RFC3339))}
+			Err:  &store.TagHeld{Digest: last.digest, Since: instant(last.from)}}
 	}
 	if found {
 		move.At = last.next(at)
@@ -155,8 +154,12 @@ func (t *tx) SetTag(ctx context.Context, tag store.NameTag, d dossier.Digest, at
 	move.Moved = true
 	if open {
 		move.Was = last.digest
-		if _, err := t.exec(ctx, op, endTagRow, last.id, micros(move.At)); err != nil {
+		n, err := t.exec(ctx, op, endTagRow, last.id, micros(move.At))
+		if err != nil {
 			return store.TagMove{}, err
+		}
+		if n == 0 { // another moved or dropped it at this moment
+			return t.SetTag(ctx, tag, d, at, fixed)
 		}
 	}
 	_, err = t.exec(ctx, op, insertTag, tag.Name, tag.Tag, d, micros(move.At))
