@@ -20,9 +20,8 @@ const minRevision = 7
 // maxFound bounds the images that one search returns.
 const maxFound = 100_000
 
-// Where finds images by a digest or a prefix of one, or by a term: a reference,
-// a label, a source, a revision, a base, a layer, a Go package. At most limit
-// images are returned.
+// Where finds images by a digest or a prefix of one, or by a term, as
+// docs/spec/search.md says. At most limit images are returned.
 func (a Answerer) Where(ctx context.Context, term string, limit int) (dossier.FoundList, error) {
 	list := dossier.FoundList{Term: term, AsOf: dossier.Instant(a.now()), Found: []dossier.Found{}}
 	term = strings.TrimSpace(term)
@@ -53,6 +52,10 @@ func (a Answerer) Where(ctx context.Context, term string, limit int) (dossier.Fo
 
 // find returns digests of any kind at which the term stands.
 func find(ctx context.Context, r store.Reader, term string, limit int) ([]store.TermHit, error) {
+	queries, err := termQueries(term, limit)
+	if err != nil {
+		return nil, err
+	}
 	var hits []store.TermHit
 	if dossier.IsDigestPrefix(term) {
 		ds, err := r.MatchDigest(ctx, term, limit)
@@ -63,21 +66,8 @@ func find(ctx context.Context, r store.Reader, term string, limit int) ([]store.
 			hits = append(hits, store.TermHit{Digest: d, Term: store.Term{Field: dossier.FieldDigest, Value: string(d)}})
 		}
 	}
-	text, prefix := strings.CutSuffix(term, "*")
-	if text == "" {
-		return nil, dossier.Errorf(dossier.KindInvalid, "searching", term, "want some text before the *")
-	}
-	keys := []string{store.Normal(text)}
-	if ref, err := dossier.ParseReference(strings.TrimSuffix(text, ":")); err == nil {
-		full := ref.String()
-		if strings.HasSuffix(text, ":") {
-			full += ":"
-		}
-		keys = append(keys, store.Normal(full))
-	}
-	slices.Sort(keys)
-	for _, key := range slices.Compact(keys) {
-		found, err := r.FindTerms(ctx, key, prefix || isRevision(key), limit)
+	for _, q := range queries {
+		found, err := r.FindTerms(ctx, q)
 		if err != nil {
 			return nil, err
 		}
@@ -86,18 +76,75 @@ func find(ctx context.Context, r store.Reader, term string, limit int) ([]store.
 	return hits, nil
 }
 
+// termQueries returns what to look up for a term as people write it: the text in
+// any field, a reference in its full form, and where the text is FIELD=VALUE,
+// label:KEY=VALUE or annotation:KEY=VALUE, the rest of it in that field.
+func termQueries(term string, limit int) ([]store.TermQuery, error) {
+	text, prefix := strings.CutSuffix(term, "*")
+	if text == "" {
+		return nil, dossier.Errorf(dossier.KindInvalid, "searching", term, "want some text before the *")
+	}
+	query := func(key string, fields ...dossier.Field) store.TermQuery {
+		return store.TermQuery{Key: key, Prefix: prefix || isRevision(key), Fields: fields, Limit: limit}
+	}
+	keys := []string{store.Normal(text)}
+	if ref, err := dossier.ParseReference(strings.TrimSuffix(text, ":")); err == nil && ref.Digest == "" {
+		full := store.ReferenceKey(ref.Name(), ref.Tag)
+		if strings.HasSuffix(text, ":") {
+			full += ":"
+		}
+		keys = append(keys, full, store.Normal(full)) // letter case counts in tags only, and people may not know it
+	}
+	slices.Sort(keys)
+	var queries []store.TermQuery
+	for _, key := range slices.Compact(keys) {
+		queries = append(queries, query(key))
+	}
+	if field, value, ok := inField(text); ok && (value != "" || prefix) {
+		queries = append(queries, query(store.Normal(value), field))
+	}
+	return queries, nil
+}
+
+// inField reads FIELD=VALUE, and label: or annotation: before what is looked for.
+func inField(text string) (dossier.Field, string, bool) {
+	for _, field := range []dossier.Field{dossier.FieldLabel, dossier.FieldAnnotation} {
+		if rest, ok := cutFold(text, string(field)+":"); ok {
+			return field, rest, true
+		}
+	}
+	for _, field := range searchable() {
+		if rest, ok := cutFold(text, string(field)+"="); ok {
+			return field, rest, true
+		}
+	}
+	return "", "", false
+}
+
+// cutFold is strings.CutPrefix in which letter case makes no difference.
+func cutFold(s, prefix string) (string, bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
+}
+
+// searchable are the fields of terms, those first that say the most.
+func searchable() []dossier.Field {
+	return []dossier.Field{
+		dossier.FieldReference, dossier.FieldSource, dossier.FieldRevision, dossier.FieldBase, dossier.FieldProgram,
+		dossier.FieldSubject, dossier.FieldArtifactType, dossier.FieldLayer, dossier.FieldLabel, dossier.FieldAnnotation,
+		dossier.FieldPlatform, dossier.FieldMediaType,
+	}
+}
+
 func isRevision(s string) bool {
 	return len(s) >= minRevision && len(s) <= 40 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // weight orders fields by how much they say: what is found in several is shown
-// with the first.
-func weight(f dossier.Field) int {
-	return slices.Index([]dossier.Field{
-		dossier.FieldDigest, dossier.FieldReference, dossier.FieldSource, dossier.FieldRevision,
-		dossier.FieldBase, dossier.FieldProgram, dossier.FieldLayer, dossier.FieldLabel,
-	}, f)
-}
+// with the first. A digest, which is no term, says more than any.
+func weight(f dossier.Field) int { return slices.Index(searchable(), f) }
 
 // candidate is a root image and why it was found.
 type candidate struct {

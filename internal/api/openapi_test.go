@@ -259,7 +259,8 @@ func TestDocumentEnumsAgree(t *testing.T) {
 		"ContainerType": words(dossier.Container, dossier.InitContainer, dossier.EphemeralContainer,
 			dossier.ImageVolume),
 		"Field": words(dossier.FieldDigest, dossier.FieldReference, dossier.FieldLabel, dossier.FieldSource, dossier.FieldRevision,
-			dossier.FieldBase, dossier.FieldLayer, dossier.FieldProgram),
+			dossier.FieldBase, dossier.FieldLayer, dossier.FieldProgram, dossier.FieldAnnotation, dossier.FieldMediaType,
+			dossier.FieldArtifactType, dossier.FieldPlatform, dossier.FieldSubject),
 		"ChangeType": words(dossier.ChangeAdded, dossier.ChangeUpdated, dossier.ChangeRemoved, dossier.ChangeSynced, dossier.ChangeError),
 		"JobState":   {"ready", "leased", "parked"},
 	}

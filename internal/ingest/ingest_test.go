@@ -365,7 +365,7 @@ func TestProgramIsReadOnce(t *testing.T) {
 		t.Errorf("the program was read %d times, want once", got)
 	}
 	w.view(func(r store.Reader) error {
-		hits, err := r.FindTerms(t.Context(), "example.com/app", false, 10)
+		hits, err := r.FindTerms(t.Context(), store.TermQuery{Key: "example.com/app", Limit: 10})
 		if !slices.ContainsFunc(hits, func(h store.TermHit) bool { return h.Digest == d && h.Field == dossier.FieldProgram }) {
 			t.Errorf("terms %v, want the program's main package", hits)
 		}

@@ -97,7 +97,7 @@ func (w *world) references(d dossier.Digest) []string {
 	w.t.Helper()
 	found := []string{}
 	w.view(func(r store.Reader) error {
-		hits, err := r.FindTerms(w.t.Context(), w.registry.Host, true, 100)
+		hits, err := r.FindTerms(w.t.Context(), store.TermQuery{Key: w.registry.Host, Prefix: true, Limit: 100})
 		for _, h := range hits {
 			if h.Digest == d && h.Field == dossier.FieldReference {
 				found = append(found, strings.TrimPrefix(h.Value, w.registry.Host))

@@ -77,23 +77,18 @@ func (g *Ingest) keep(ctx context.Context, f finding) finisher {
 				changed = append(changed, node.Digest)
 			}
 		}
+		if err := record.Terms(ctx, tx, changed...); err != nil {
+			return err
+		}
 		if f.name != "" {
-			isNew, err := record.Name(ctx, tx, f.root, f.name, f.at)
-			if err != nil {
+			if err := record.Name(ctx, tx, f.root, f.name, f.at); err != nil {
 				return err
-			}
-			if isNew {
-				changed = append(changed, f.root)
 			}
 		}
 		if f.tag != nil {
-			moved, err := pointTag(ctx, tx, *f.tag, f.root, f.at)
-			if err != nil {
-				return err
-			}
-			changed = append(changed, moved...)
+			return pointTag(ctx, tx, *f.tag, f.root, f.at)
 		}
-		return record.Terms(ctx, tx, changed...)
+		return nil
 	}
 }
 

@@ -80,12 +80,11 @@ func (g *Ingest) tagIsKnown(ctx context.Context, p tagPayload) (bool, error) {
 	return known, err
 }
 
-// pointTag keeps where a tag points, and returns the digests that it left and
-// reached. Only a change is a fact.
-func pointTag(ctx context.Context, tx store.Tx, p tagPayload, d dossier.Digest, at time.Time) ([]dossier.Digest, error) {
+// pointTag keeps where a tag points. Only a change is a fact.
+func pointTag(ctx context.Context, tx store.Tx, p tagPayload, d dossier.Digest, at time.Time) error {
 	was, moved, err := tx.PointTag(ctx, p.Name, p.Tag, d, at)
 	if err != nil || !moved {
-		return nil, err
+		return err
 	}
 	return record.Moved(ctx, tx, store.NameTag{Name: p.Name, Tag: p.Tag}, was, d, at)
 }
@@ -96,9 +95,5 @@ func dropTag(ctx context.Context, tx store.Tx, p tagPayload, at time.Time) error
 	if err != nil || !dropped {
 		return err
 	}
-	changed, err := record.Moved(ctx, tx, store.NameTag{Name: p.Name, Tag: p.Tag}, was, "", at)
-	if err != nil {
-		return err
-	}
-	return record.Terms(ctx, tx, changed...)
+	return record.Moved(ctx, tx, store.NameTag{Name: p.Name, Tag: p.Tag}, was, "", at)
 }

@@ -161,10 +161,21 @@ func TestTerms(t *testing.T) {
 		want []string
 	}{
 		{dossier.FactIndex, `{"annotations": {"a": "b"}, "manifests": [{"annotations": {"org.opencontainers.image.source": "https://Example.com/X.git"}}]}`, []string{
-			"label a=b", "label b", "source example.com/x",
-			"label org.opencontainers.image.source=https://example.com/x", "label example.com/x"}},
+			"mediaType application/vnd.oci.image.index.v1+json", "annotation a=b", "annotation b", "source example.com/x",
+			"annotation org.opencontainers.image.source=https://example.com/x", "annotation example.com/x"}},
+		{dossier.FactIndex, `{"mediaType": "application/vnd.docker.distribution.manifest.list.v2+json", "artifactType": "a/b", "subject": {"digest": "` + string(digestA) + `"}, "manifests": []}`, []string{
+			"mediaType application/vnd.docker.distribution.manifest.list.v2+json", "artifactType a/b", "subject " + string(digestA)}},
 		{dossier.FactManifest, `{"layers": [{"digest": "` + string(digestA) + `"}], "annotations": {"org.opencontainers.image.base.name": "alpine:3"}}`, []string{
-			"layer " + string(digestA), "base alpine:3", "label org.opencontainers.image.base.name=alpine:3", "label alpine:3"}},
+			"mediaType application/vnd.oci.image.manifest.v1+json", "layer " + string(digestA),
+			"base alpine:3", "annotation org.opencontainers.image.base.name=alpine:3", "annotation alpine:3"}},
+		{dossier.FactManifest, `{"config": {"mediaType": "application/vnd.cncf.helm.config.v1+json"}, "layers": [{"mediaType": "x/chart", "digest": "` + string(digestA) + `"}]}`, []string{
+			"mediaType application/vnd.oci.image.manifest.v1+json", "mediaType application/vnd.cncf.helm.config.v1+json",
+			"artifactType application/vnd.cncf.helm.config.v1+json", "layer " + string(digestA), "mediaType x/chart"}},
+		{dossier.FactManifest, `{"artifactType": "x/signature", "config": {"mediaType": "application/vnd.oci.empty.v1+json"}, "subject": {"digest": "` + string(digestB) + `"}}`, []string{
+			"mediaType application/vnd.oci.image.manifest.v1+json", "mediaType application/vnd.oci.empty.v1+json", "artifactType x/signature", "subject " + string(digestB)}},
+		{dossier.FactManifest, `{"config": {"mediaType": "application/vnd.oci.image.config.v1+json"}}`, []string{
+			"mediaType application/vnd.oci.image.manifest.v1+json", "mediaType application/vnd.oci.image.config.v1+json"}},
+		{dossier.FactConfig, `{"os": "linux", "architecture": "arm64", "variant": "v8"}`, []string{"platform linux/arm64/v8"}},
 		{dossier.FactConfig, `{"rootfs": {"diff_ids": ["` + string(digestB) + `"]}, "config": {"Labels": {"org.label-schema.vcs-ref": "ABC", "url": "https://u:p@h/"}}}`, []string{
 			"layer " + string(digestB), "revision abc", "label org.label-schema.vcs-ref=abc", "label abc", "label url=https://u:xxxxx@h", "label u:xxxxx@h"}},
 		{dossier.FactGoBuild, `{"main": "m/cmd/x", "module": "m", "settings": {"vcs.revision": "r"}}`, []string{

@@ -4,6 +4,7 @@
 package origin
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,9 +19,9 @@ import (
 const MaxTerms = 2000
 
 // Terms returns the search terms that a fact of that kind and body gives to
-// its subject: labels and annotations, source, revision, base, layers, and the
-// main package of a Go program. Kinds without terms give none. It fails as the
-// parser of the body does.
+// its subject: labels and annotations, source, revision, base, layers, media
+// types, artifact type, subject, platform, and the main package of a Go program.
+// Kinds without terms give none. It fails as the parser of the body does.
 func Terms(kind dossier.FactKind, body []byte) ([]store.Term, error) {
 	t := terms{seen: map[store.Term]bool{}}
 	switch kind {
@@ -29,6 +30,9 @@ func Terms(kind dossier.FactKind, body []byte) ([]store.Term, error) {
 		if err != nil {
 			return nil, err
 		}
+		t.add(dossier.FieldMediaType, cmp.Or(x.MediaType, ociIndex))
+		t.add(dossier.FieldArtifactType, x.ArtifactType)
+		t.subject(x.Subject)
 		t.labels(InIndex, x.Annotations)
 		for _, d := range x.Manifests {
 			t.labels(InDescriptor, d.Annotations)
@@ -38,8 +42,13 @@ func Terms(kind dossier.FactKind, body []byte) ([]store.Term, error) {
 		if err != nil {
 			return nil, err
 		}
+		t.add(dossier.FieldMediaType, cmp.Or(m.MediaType, ociManifest))
+		t.add(dossier.FieldMediaType, m.Config.MediaType)
+		t.add(dossier.FieldArtifactType, m.artifactType())
+		t.subject(m.Subject)
 		for _, l := range m.Layers {
 			t.add(dossier.FieldLayer, string(l.Digest))
+			t.add(dossier.FieldMediaType, l.MediaType)
 		}
 		t.labels(InManifest, m.Annotations)
 	case dossier.FactConfig:
@@ -47,6 +56,7 @@ func Terms(kind dossier.FactKind, body []byte) ([]store.Term, error) {
 		if err != nil {
 			return nil, err
 		}
+		t.add(dossier.FieldPlatform, c.Platform.String())
 		for _, d := range c.DiffIDs {
 			t.add(dossier.FieldLayer, string(d))
 		}
@@ -62,6 +72,24 @@ func Terms(kind dossier.FactKind, body []byte) ([]store.Term, error) {
 		t.add(dossier.FieldRevision, b.Settings["vcs.revision"])
 	}
 	return t.list, nil
+}
+
+// The media types of an index and a manifest that state none.
+const (
+	ociIndex    = "application/vnd.oci.image.index.v1+json"
+	ociManifest = "application/vnd.oci.image.manifest.v1+json"
+)
+
+// artifactType is what an artifact is (OCI image spec, "Guidelines for Artifact
+// Usage"); "" for an image.
+func (m Manifest) artifactType() string {
+	switch {
+	case m.ArtifactType != "":
+		return m.ArtifactType
+	case m.Config.MediaType == "application/vnd.oci.image.config.v1+json", m.Config.MediaType == "application/vnd.docker.container.image.v1+json":
+		return ""
+	}
+	return m.Config.MediaType
 }
 
 // ParseGoBuild parses the body of a dossier.FactGoBuild. It fails with
@@ -95,9 +123,19 @@ func (t *terms) add(field dossier.Field, value string) {
 // labels cannot push it out.
 func (t *terms) labels(where Where, labels map[string]string) {
 	t.statements(Labels(where, labels))
+	field := dossier.FieldAnnotation
+	if where == InLabel {
+		field = dossier.FieldLabel
+	}
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
-		t.add(dossier.FieldLabel, fmt.Sprintf("%s=%s", k, withoutPassword(labels[k])))
-		t.add(dossier.FieldLabel, withoutPassword(labels[k]))
+		t.add(field, fmt.Sprintf("%s=%s", k, withoutPassword(labels[k])))
+		t.add(field, withoutPassword(labels[k]))
+	}
+}
+
+func (t *terms) subject(d *Descriptor) {
+	if d != nil {
+		t.add(dossier.FieldSubject, string(d.Digest))
 	}
 }
 

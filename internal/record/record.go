@@ -93,21 +93,25 @@ func chainEdge(ctx context.Context, tx store.Tx, manifest image.Node, nodes []im
 }
 
 // Name records that a digest was found under a repository name (registry and
-// repository), once, and reports whether that is new.
-func Name(ctx context.Context, tx store.Tx, d dossier.Digest, name string, at time.Time) (bool, error) {
+// repository), once, and makes it findable by it.
+func Name(ctx context.Context, tx store.Tx, d dossier.Digest, name string, at time.Time) error {
 	isNew, err := tx.PutName(ctx, d, name, at)
 	if err != nil || !isNew {
-		return false, err
+		return err
 	}
 	body, _ := json.Marshal(dossier.NameBody{Name: name}) // a struct of strings: cannot fail
 	_, _, err = tx.Record(ctx, dossier.Statement{Subject: d, Kind: dossier.FactName, Source: RegistrySource(name, ""), ValidAt: at, Body: body})
-	return true, err
+	if err != nil {
+		return err
+	}
+	return tx.AddTerms(ctx, d, []store.Term{referenceTerm(name, "")})
 }
 
-// Moved records that a tag left was and points at now; either may be empty. It
-// returns the digests whose search terms are to be made anew.
-func Moved(ctx context.Context, tx store.Tx, tag store.NameTag, was, now dossier.Digest, at time.Time) ([]dossier.Digest, error) {
-	var changed []dossier.Digest
+// Moved records that a tag left was and points at now; either may be empty. From
+// now on it leads a search to now. What it costs does not depend on how many
+// other tags point at either.
+func Moved(ctx context.Context, tx store.Tx, tag store.NameTag, was, now dossier.Digest, at time.Time) error {
+	term := referenceTerm(tag.Name, tag.Tag)
 	for _, end := range []struct {
 		digest dossier.Digest
 		points bool
@@ -120,14 +124,22 @@ func Moved(ctx context.Context, tx store.Tx, tag store.NameTag, was, now dossier
 			Subject: end.digest, Kind: dossier.FactTag, Source: RegistrySource(tag.Name, tag.Tag), ValidAt: at, Body: body,
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		changed = append(changed, end.digest)
+		if end.points {
+			err = tx.AddTerms(ctx, end.digest, []store.Term{term})
+		} else {
+			err = tx.DropTerm(ctx, end.digest, term)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return changed, nil
+	return nil
 }
 
-// Terms makes the search terms of digests from their facts, names and tags.
+// Terms makes the search terms of digests from their facts, names and tags. It
+// is for digests of which a fact is new: Name and Moved see to their own.
 func Terms(ctx context.Context, tx store.Tx, ds ...dossier.Digest) error {
 	ds = slices.Clone(ds)
 	slices.Sort(ds)
@@ -157,20 +169,24 @@ func termsOf(ctx context.Context, tx store.Tx, d dossier.Digest) error {
 		return err
 	}
 	for _, n := range names[d] {
-		terms = append(terms, referenceTerm(n.Name))
+		terms = append(terms, referenceTerm(n.Name, ""))
 	}
 	tags, err := tx.TagsOf(ctx, ds, time.Time{})
 	if err != nil {
 		return err
 	}
 	for _, t := range tags {
-		terms = append(terms, referenceTerm(t.Name+":"+t.Tag))
+		terms = append(terms, referenceTerm(t.Name, t.Tag))
 	}
 	return tx.PutTerms(ctx, d, terms)
 }
 
-func referenceTerm(ref string) store.Term {
-	return store.Term{Field: dossier.FieldReference, Value: ref, Key: store.Normal(ref)}
+func referenceTerm(name, tag string) store.Term {
+	value := name
+	if tag != "" {
+		value += ":" + tag
+	}
+	return store.Term{Field: dossier.FieldReference, Value: value, Key: store.ReferenceKey(name, tag)}
 }
 
 // JobProgram is the kind of job that reads the program which an image starts.

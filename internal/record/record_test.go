@@ -4,6 +4,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -54,18 +55,17 @@ func TestTwiceIsOnce(t *testing.T) {
 				return err
 			}
 		}
-		if _, err := Name(ctx, tx, manifest.Digest, tag.Name, at); err != nil {
+		if err := Terms(ctx, tx, manifest.Digest, config.Digest); err != nil {
+			return err
+		}
+		if err := Name(ctx, tx, manifest.Digest, tag.Name, at); err != nil {
 			return err
 		}
 		was, _, err := tx.PointTag(ctx, tag.Name, tag.Tag, manifest.Digest, at)
 		if err != nil {
 			return err
 		}
-		changed, err := Moved(ctx, tx, tag, was, manifest.Digest, at)
-		if err != nil {
-			return err
-		}
-		return Terms(ctx, tx, append(changed, config.Digest)...)
+		return Moved(ctx, tx, tag, was, manifest.Digest, at)
 	}
 	var facts []int
 	for range 2 {
@@ -86,7 +86,7 @@ func TestTwiceIsOnce(t *testing.T) {
 	}
 	err = s.View(ctx, func(r store.Reader) error {
 		for _, key := range []string{"git.example/app", "registry.example/app", "registry.example/app:1"} {
-			hits, err := r.FindTerms(ctx, key, false, 10)
+			hits, err := r.FindTerms(ctx, store.TermQuery{Key: key, Limit: 10})
 			if err != nil {
 				return err
 			}
@@ -113,11 +113,7 @@ func TestMovedRecordsBothEnds(t *testing.T) {
 	t.Cleanup(func() { _ = s.Close() })
 	a, b := dossier.FromBytes([]byte("a")), dossier.FromBytes([]byte("b"))
 	err = s.Update(t.Context(), func(tx store.Tx) error {
-		got, err := Moved(t.Context(), tx, store.NameTag{Name: "r.example/x", Tag: "1"}, a, b, time.Unix(1, 0).UTC())
-		if want := []dossier.Digest{a, b}; !cmp.Equal(got, want) {
-			t.Errorf("changed %v, want %v", got, want)
-		}
-		return err
+		return Moved(t.Context(), tx, store.NameTag{Name: "r.example/x", Tag: "1"}, a, b, time.Unix(1, 0).UTC())
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -134,5 +130,54 @@ func TestMovedRecordsBothEnds(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTermsFollowTags moves tags about and checks after each step that the terms
+// are those that Terms would make anew.
+func TestTermsFollowTags(t *testing.T) {
+	s, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: filepath.Join(t.TempDir(), "test.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	ctx := t.Context()
+	a, b := dossier.FromBytes([]byte("a")), dossier.FromBytes([]byte("b"))
+	references := func() (list []store.TermHit) {
+		err := s.View(ctx, func(r store.Reader) (err error) {
+			list, err = r.FindTerms(ctx, store.TermQuery{Key: "r.example/x", Prefix: true, Limit: 100})
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	for i, step := range []struct {
+		tag string
+		to  dossier.Digest // "": nowhere
+	}{{"v1", a}, {"V1", a}, {"v1.git", a}, {"v1", b}, {"V1", ""}, {"v1.git", b}, {"V1", b}, {"v1", ""}} {
+		at, tag := time.Unix(int64(i), 0).UTC(), store.NameTag{Name: "r.example/x", Tag: step.tag}
+		err := s.Update(ctx, func(tx store.Tx) error {
+			if step.to == "" {
+				was, _, err := tx.DropTag(ctx, tag.Name, tag.Tag, at)
+				return errors.Join(err, Moved(ctx, tx, tag, was, "", at))
+			}
+			was, _, err := tx.PointTag(ctx, tag.Name, tag.Tag, step.to, at)
+			return errors.Join(err, Name(ctx, tx, step.to, tag.Name, at), Moved(ctx, tx, tag, was, step.to, at))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := references()
+		if err := s.Update(ctx, func(tx store.Tx) error { return Terms(ctx, tx, a, b) }); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(references(), got); diff != "" {
+			t.Errorf("after step %d (-made anew +as they are):\n%s", i, diff)
+		}
+	}
+	if got := len(references()); got != 4 {
+		t.Errorf("%d terms in the end, want the name twice and two tags", got)
 	}
 }

@@ -76,7 +76,6 @@ func tagsOf(ctx context.Context, r store.Reader, name string, d dossier.Digest) 
 
 // clearTags drops tags and records it.
 func clearTags(ctx context.Context, tx store.Tx, tags []store.NameTag, at time.Time) error {
-	var changed []dossier.Digest
 	for _, tag := range tags {
 		move, err := tx.ClearTag(ctx, tag, at)
 		if err != nil {
@@ -85,11 +84,9 @@ func clearTags(ctx context.Context, tx store.Tx, tags []store.NameTag, at time.T
 		if !move.Moved {
 			continue // another dropped it at this moment
 		}
-		moved, err := record.Moved(ctx, tx, tag, move.Was, "", move.At)
-		if err != nil {
+		if err := record.Moved(ctx, tx, tag, move.Was, "", move.At); err != nil {
 			return err
 		}
-		changed = append(changed, moved...)
 	}
-	return record.Terms(ctx, tx, changed...)
+	return nil
 }

@@ -232,7 +232,7 @@ func TestPushedImageHasFacts(t *testing.T) {
 			t.Errorf("image: %+v", got)
 		}
 		for _, key := range []string{"git.example/org/web", host + "/org/web:latest"} {
-			hits, err := r.FindTerms(t.Context(), key, false, 10)
+			hits, err := r.FindTerms(t.Context(), store.TermQuery{Key: key, Limit: 10})
 			if err != nil || len(hits) == 0 {
 				t.Errorf("%s finds nothing: %v", key, err)
 			}

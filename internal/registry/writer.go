@@ -247,35 +247,31 @@ func (c *call) keep(ctx context.Context, tx store.Tx, p *push) error {
 			}
 		}
 	}
-	isNew, err := record.Name(ctx, tx, p.node.Digest, repo.Name, at)
-	if err != nil {
+	if err := record.Terms(ctx, tx, changed...); err != nil {
 		return err
 	}
-	if isNew {
-		changed = append(changed, p.node.Digest)
+	if err := record.Name(ctx, tx, p.node.Digest, repo.Name, at); err != nil {
+		return err
 	}
 	for _, tag := range p.tags {
-		moved, err := c.setTag(ctx, tx, store.NameTag{Name: repo.Name, Tag: tag}, p)
-		if err != nil {
+		if err := c.setTag(ctx, tx, store.NameTag{Name: repo.Name, Tag: tag}, p); err != nil {
 			return err
 		}
-		changed = append(changed, moved...)
 	}
-	return record.Terms(ctx, tx, changed...)
+	return nil
 }
 
-// setTag points a tag at what was pushed, and returns the digests whose search
-// terms change.
-func (c *call) setTag(ctx context.Context, tx store.Tx, tag store.NameTag, p *push) ([]dossier.Digest, error) {
+// setTag points a tag at what was pushed.
+func (c *call) setTag(ctx context.Context, tx store.Tx, tag store.NameTag, p *push) error {
 	fixed := c.config.Fixed != nil && c.config.Fixed(c.Repository, tag.Tag)
 	move, err := tx.SetTag(ctx, tag, p.node.Digest, p.manifest.PushedAt, fixed)
 	if held, ok := errors.AsType[*store.TagHeld](err); ok {
-		return nil, &Error{Code: CodeTagFixed, Err: err, Detail: map[string]any{
+		return &Error{Code: CodeTagFixed, Err: err, Detail: map[string]any{
 			"tag": tag.Tag, "digest": held.Digest, "since": held.Since, "hint": dossier.HintOf(err),
 		}}
 	}
 	if err != nil || !move.Moved {
-		return nil, err
+		return err
 	}
 	return record.Moved(ctx, tx, tag, move.Was, p.node.Digest, move.At)
 }

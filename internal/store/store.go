@@ -108,6 +108,10 @@ type ImageWriter interface {
 	PutName(ctx context.Context, d dossier.Digest, name string, at time.Time) (bool, error)
 	// PutTerms replaces the search terms of a digest.
 	PutTerms(ctx context.Context, d dossier.Digest, terms []Term) error
+	// AddTerms adds search terms to those of a digest.
+	AddTerms(ctx context.Context, d dossier.Digest, terms []Term) error
+	// DropTerm removes a search term of a digest, if it is there.
+	DropTerm(ctx context.Context, d dossier.Digest, term Term) error
 }
 
 // ImageReader reads what is known of images.
@@ -143,9 +147,16 @@ type Term struct {
 
 // TermReader searches.
 type TermReader interface {
-	// FindTerms returns up to limit terms whose Key is key, or begins with it when prefix
-	// is true, ordered by key, field, digest.
-	FindTerms(ctx context.Context, key string, prefix bool, limit int) ([]TermHit, error)
+	// FindTerms returns terms, ordered by key, field, digest.
+	FindTerms(ctx context.Context, q TermQuery) ([]TermHit, error)
+}
+
+// TermQuery selects terms.
+type TermQuery struct {
+	Key    string          // Term.Key
+	Prefix bool            // Term.Key begins with it
+	Fields []dossier.Field // empty: any
+	Limit  int
 }
 
 // TermHit is a term with the digest it was found at.

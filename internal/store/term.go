@@ -8,6 +8,16 @@ import "strings"
 // MaxTermKey is how many bytes of a term are searched; the rest is cut.
 const MaxTermKey = 512
 
+// ReferenceKey is the key of the term by which a tag of a repository is found,
+// or the repository itself when tag is empty. Letter case makes a difference in
+// tags.
+func ReferenceKey(name, tag string) string {
+	if tag == "" {
+		return Normal(name)
+	}
+	return strings.ToLower(name) + ":" + tag
+}
+
 // Normal returns the form of a search term in which letter case, the scheme of
 // a URL, a final ".git" and final slashes make no difference.
 func Normal(s string) string {

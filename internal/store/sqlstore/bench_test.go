@@ -196,7 +196,7 @@ func BenchmarkFindTerms(b *testing.B) {
 			b.Run(q.name, func(b *testing.B) {
 				for b.Loop() {
 					must(b, s.View(b.Context(), func(r store.Reader) error {
-						hits, err := r.FindTerms(b.Context(), q.key, q.prefix, 100)
+						hits, err := r.FindTerms(b.Context(), store.TermQuery{Key: q.key, Prefix: q.prefix, Limit: 100})
 						if err == nil && len(hits) == 0 {
 							err = fmt.Errorf("nothing was found")
 						}

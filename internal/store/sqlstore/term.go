@@ -18,13 +18,23 @@ const (
 	insertTerms     = `INSERT INTO term (key, field, digest, value) VALUES `
 	insertTermsTail = ` ON CONFLICT (key, field, digest) DO NOTHING`
 
+	deleteTerm = `DELETE FROM term WHERE key = $1 AND field = $2 AND digest = $3`
+
 	termsOf = `
 SELECT key, field, digest, value FROM term
 WHERE key = $1 ORDER BY field, digest LIMIT $2`
 
+	termsOfFields = `
+SELECT key, field, digest, value FROM term
+WHERE key = $1 AND field IN (SELECT key FROM json_each($2)) ORDER BY field, digest LIMIT $3`
+
 	termsBetween = `
 SELECT key, field, digest, value FROM term
 WHERE key >= $1 AND key < $2 ORDER BY key, field, digest LIMIT $3`
+
+	termsOfFieldsBetween = `
+SELECT key, field, digest, value FROM term
+WHERE key >= $1 AND key < $2 AND field IN (SELECT key FROM json_each($3)) ORDER BY key, field, digest LIMIT $4`
 )
 
 func scanTerm(row scanner, h *store.TermHit) error {
@@ -35,10 +45,16 @@ func scanTerm(row scanner, h *store.TermHit) error {
 // its Value. Of terms with equal Field and Key the first is kept.
 // KindLimit: a key is longer than store.MaxTermKey.
 func (t *tx) PutTerms(ctx context.Context, d dossier.Digest, terms []store.Term) error {
-	const op = "keeping search terms"
-	if _, err := t.exec(ctx, op, deleteTerms, d); err != nil {
+	if _, err := t.exec(ctx, opTerms, deleteTerms, d); err != nil {
 		return err
 	}
+	return t.AddTerms(ctx, d, terms)
+}
+
+const opTerms = "keeping search terms"
+
+// AddTerms implements [store.ImageWriter], as PutTerms does.
+func (t *tx) AddTerms(ctx context.Context, d dossier.Digest, terms []store.Term) error {
 	rows := make([][]any, 0, len(terms))
 	for _, term := range terms {
 		key := term.Key
@@ -46,20 +62,37 @@ func (t *tx) PutTerms(ctx context.Context, d dossier.Digest, terms []store.Term)
 			key = store.Normal(term.Value)
 		}
 		if len(key) > store.MaxTermKey {
-			return dossier.Errorf(dossier.KindLimit, op, string(d), "a key is longer than MaxTermKey")
+			return dossier.Errorf(dossier.KindLimit, opTerms, string(d), "a key is longer than MaxTermKey")
 		}
 		rows = append(rows, []any{key, term.Field, d, term.Value})
 	}
-	return t.insert(ctx, op, insertTerms, insertTermsTail, rows)
+	return t.insert(ctx, opTerms, insertTerms, insertTermsTail, rows)
+}
+
+// DropTerm implements [store.ImageWriter].
+func (t *tx) DropTerm(ctx context.Context, d dossier.Digest, term store.Term) error {
+	_, err := t.exec(ctx, opTerms, deleteTerm, term.Key, term.Field, d)
+	return err
 }
 
 // FindTerms implements [store.TermReader].
-func (r reader) FindTerms(ctx context.Context, key string, prefix bool, limit int) ([]store.TermHit, error) {
+func (r reader) FindTerms(ctx context.Context, q store.TermQuery) ([]store.TermHit, error) {
 	const op = "searching"
-	if !prefix {
-		return all(ctx, r.session, op, scanTerm, termsOf, key, max(0, limit))
+	query, args := termsOf, []any{q.Key}
+	if q.Prefix {
+		query, args = termsBetween, append(args, afterPrefix(q.Key))
 	}
-	return all(ctx, r.session, op, scanTerm, termsBetween, key, afterPrefix(key), max(0, limit))
+	if len(q.Fields) > 0 {
+		fields, err := keys(q.Fields)
+		if err != nil {
+			return nil, err
+		}
+		query, args = termsOfFields, append(args, fields)
+		if q.Prefix {
+			query = termsOfFieldsBetween
+		}
+	}
+	return all(ctx, r.session, op, scanTerm, query, append(args, max(0, q.Limit))...)
 }
 
 // afterPrefix returns the least text, of those up to MaxTermKey long, that

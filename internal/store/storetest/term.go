@@ -19,6 +19,8 @@ func termCases() []testCase {
 	return []testCase{
 		{"found by key and prefix", termsFound},
 		{"terms are replaced", termsAreReplaced},
+		{"terms come and go one by one", termsComeAndGo},
+		{"terms of some fields", termsOfFields},
 		{"long keys", longKeys},
 	}
 }
@@ -31,7 +33,9 @@ func term(field dossier.Field, value string) store.Term {
 // of names, whose digest was found.
 func hits(t *testing.T, s store.Store, names []string, key string, prefix bool, limit int) []string {
 	t.Helper()
-	found := read(t, s, func(r store.Reader) ([]store.TermHit, error) { return r.FindTerms(t.Context(), key, prefix, limit) })
+	found := read(t, s, func(r store.Reader) ([]store.TermHit, error) {
+		return r.FindTerms(t.Context(), store.TermQuery{Key: key, Prefix: prefix, Limit: limit})
+	})
 	list := []string{}
 	for _, h := range found {
 		i := slices.IndexFunc(names, func(n string) bool { return digest(n) == h.Digest })
@@ -117,13 +121,65 @@ func termsAreReplaced(t *testing.T, s store.Store) {
 	}
 }
 
+func termsComeAndGo(t *testing.T, s store.Store) {
+	one, two := term(dossier.FieldReference, "r.example/app:1"), term(dossier.FieldReference, "r.example/app:2")
+	label := term(dossier.FieldLabel, "r.example/app:2")
+	update(t, s, func(tx store.Tx) error { return tx.PutTerms(t.Context(), digest("a"), []store.Term{one}) })
+	for range 2 { // the second time changes nothing
+		update(t, s, func(tx store.Tx) error { return tx.AddTerms(t.Context(), digest("a"), []store.Term{two, label}) })
+	}
+	check := func(want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, hits(t, s, []string{"a"}, "r.example/", true, 10)); diff != "" {
+			t.Errorf("FindTerms (-want +got):\n%s", diff)
+		}
+	}
+	check("r.example/app:1 reference a r.example/app:1", "r.example/app:2 label a r.example/app:2", "r.example/app:2 reference a r.example/app:2")
+	for range 2 {
+		update(t, s, func(tx store.Tx) error {
+			if err := tx.DropTerm(t.Context(), digest("b"), one); err != nil {
+				return err
+			}
+			return tx.DropTerm(t.Context(), digest("a"), two)
+		})
+	}
+	check("r.example/app:1 reference a r.example/app:1", "r.example/app:2 label a r.example/app:2")
+}
+
+func termsOfFields(t *testing.T, s store.Store) {
+	update(t, s, func(tx store.Tx) error {
+		return tx.PutTerms(t.Context(), digest("a"), []store.Term{
+			term(dossier.FieldLabel, "x"), term(dossier.FieldSource, "x"), term(dossier.FieldBase, "x1"), term(dossier.FieldLabel, "x2"), term(dossier.FieldRevision, "x"),
+		})
+	})
+	for _, tt := range []struct {
+		q    store.TermQuery
+		want []string
+	}{
+		{store.TermQuery{Key: "x", Limit: 9}, []string{"label x", "revision x", "source x"}},
+		{store.TermQuery{Key: "x", Limit: 9, Fields: []dossier.Field{dossier.FieldSource}}, []string{"source x"}},
+		{store.TermQuery{Key: "x", Limit: 9, Fields: []dossier.Field{dossier.FieldSource, dossier.FieldLabel, dossier.FieldBase}}, []string{"label x", "source x"}},
+		{store.TermQuery{Key: "x", Limit: 1, Fields: []dossier.Field{dossier.FieldSource, dossier.FieldLabel}}, []string{"label x"}},
+		{store.TermQuery{Key: "x", Limit: 9, Prefix: true, Fields: []dossier.Field{dossier.FieldBase, dossier.FieldLabel}}, []string{"label x", "base x1", "label x2"}},
+		{store.TermQuery{Key: "x", Limit: 9, Fields: []dossier.Field{dossier.FieldLayer}}, nil},
+	} {
+		var got []string
+		for _, h := range read(t, s, func(r store.Reader) ([]store.TermHit, error) { return r.FindTerms(t.Context(), tt.q) }) {
+			got = append(got, string(h.Field)+" "+h.Key)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("FindTerms %+v (-want +got):\n%s", tt.q, diff)
+		}
+	}
+}
+
 func longKeys(t *testing.T, s store.Store) {
 	long := strings.Repeat("ü", 100_000)
 	update(t, s, func(tx store.Tx) error {
 		return tx.PutTerms(t.Context(), digest("a"), []store.Term{term(dossier.FieldLabel, long)})
 	})
 	got := read(t, s, func(r store.Reader) ([]store.TermHit, error) {
-		return r.FindTerms(t.Context(), store.Normal(long), false, 1)
+		return r.FindTerms(t.Context(), store.TermQuery{Key: store.Normal(long), Limit: 1})
 	})
 	if len(got) != 1 || got[0].Value != long {
 		t.Errorf("a long value is not found whole by its key")
