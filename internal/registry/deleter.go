@@ -16,7 +16,7 @@ import (
 
 // deletion says what is removed, and by whom.
 func (c *call) deletion(at time.Time) store.Deletion {
-	return store.Deletion{Repository: c.Repository, Digest: c.Digest, At: at, By: c.who.String()}
+	return store.Deletion{Repository: c.Repository, Digest: c.Digest, At: at, By: c.who.String(), KeptUntil: at.Add(c.config.Lease)}
 }
 
 // deleteBlob takes a blob out of a repository ("Deleting Blobs"). Its bytes stay

@@ -17,5 +17,6 @@
 // and each goes on with the uploads of the others.
 //
 // It does not say who may do what (Config.Admit does), keeps no record of pulls,
-// collects no garbage, and reads nothing from other registries.
+// and reads nothing from other registries. Garbage is collected by package care,
+// which leaves alone what a client was told of as long as Config.Lease lasts.
 package registry

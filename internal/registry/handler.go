@@ -31,6 +31,9 @@ const (
 	ReadTimeout  = 30 * time.Second // for a client to send each part of a request
 	WriteTimeout = time.Minute      // for a client to take each part of a response
 	UploadLife   = 24 * time.Hour   // of an upload to which nothing is added
+	// Lease is how long what a client was told of stays, whether or not a
+	// manifest comes to need it; half of it at least.
+	Lease = 24 * time.Hour
 )
 
 // Config is what a Handler serves. Store, Blobs and Name are required.
@@ -54,8 +57,9 @@ type Config struct {
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // nil: time.Now
 
-	MaxBlob     int64 // 0: the constant of that name
-	MaxRequests int   // 0: the constant of that name
+	MaxBlob     int64         // 0: the constant of that name
+	MaxRequests int           // 0: the constant of that name
+	Lease       time.Duration // 0: the constant of that name
 }
 
 // Call is a request that was answered.
@@ -84,6 +88,7 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 	}
 	c.MaxBlob = cmp.Or(c.MaxBlob, MaxBlob)
 	c.MaxRequests = cmp.Or(c.MaxRequests, MaxRequests)
+	c.Lease = cmp.Or(c.Lease, Lease)
 	h := &Handler{config: c, slots: make(chan struct{}, c.MaxRequests)}
 	var name string
 	err := c.Store.Update(ctx, func(tx store.Tx) (err error) {

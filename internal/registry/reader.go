@@ -19,10 +19,16 @@ import (
 // getBlob serves a blob, whole or in part (distribution spec, "Pulling blobs").
 func (c *call) getBlob(ctx context.Context) error {
 	var b store.Blob
+	var until time.Time
 	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
-		b, err = r.LinkedBlob(ctx, c.Repository, c.Digest)
+		if b, err = r.LinkedBlob(ctx, c.Repository, c.Digest); err == nil {
+			until, err = r.BlobLease(ctx, c.Repository, c.Digest)
+		}
 		return err
 	})
+	if err == nil && c.r.Method == http.MethodHead { // who asks may rely on it
+		err = c.renew(ctx, store.Tx.LeaseBlob, c.Digest, until)
+	}
 	if err != nil {
 		return when(err, dossier.KindNotFound, CodeBlobUnknown)
 	}
@@ -40,6 +46,24 @@ func (c *call) getBlob(ctx context.Context) error {
 		}
 	}
 	c.serve(from, c.Digest, "application/octet-stream")
+	return nil
+}
+
+// renew keeps what a client is told of, when that would end soon. When it has
+// ended just now that is KindNotFound; any other failure must not hold up who
+// only reads.
+func (c *call) renew(ctx context.Context, lease func(store.Tx, context.Context, string, dossier.Digest, time.Time) error, d dossier.Digest, until time.Time) error {
+	now := c.now()
+	if until.Sub(now) >= c.config.Lease/2 {
+		return nil
+	}
+	err := c.config.Store.Update(ctx, func(tx store.Tx) error {
+		return lease(tx, ctx, c.Repository, d, now.Add(c.config.Lease))
+	})
+	if err == nil || dossier.KindOf(err) == dossier.KindNotFound {
+		return err
+	}
+	c.config.Logger.WarnContext(ctx, "what a client was told of could not be leased", "repository", c.Repository, "digest", d, "error", err)
 	return nil
 }
 
@@ -71,6 +95,9 @@ func (c *call) getManifest(ctx context.Context) error {
 		m, err = r.Manifest(ctx, c.Repository, d)
 		return err
 	})
+	if err == nil {
+		err = c.renew(ctx, store.Tx.LeaseManifest, m.Digest, m.KeptUntil)
+	}
 	if err != nil {
 		return when(err, dossier.KindNotFound, CodeManifestUnknown)
 	}

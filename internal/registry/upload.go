@@ -72,12 +72,17 @@ func (c *call) mount(ctx context.Context) (bool, error) {
 	if err != nil || !found {
 		return false, err
 	}
-	return true, c.config.Store.Update(ctx, func(tx store.Tx) error {
-		if _, err := tx.PutRepository(ctx, c.Repository, c.now()); err != nil {
+	err = c.config.Store.Update(ctx, func(tx store.Tx) error {
+		at := c.now()
+		if _, err := tx.PutRepository(ctx, c.Repository, at); err != nil {
 			return err
 		}
-		return tx.LinkBlob(ctx, c.Repository, c.Mount, c.now())
+		return tx.LinkBlob(ctx, c.Repository, c.Mount, at, at.Add(c.config.Lease))
 	})
+	if dossier.KindOf(err) == dossier.KindNotFound {
+		return false, nil // collected in between
+	}
+	return err == nil, err
 }
 
 // created tells of a blob that is there.

@@ -91,6 +91,7 @@ func (c *call) readPush(ctx context.Context) (*push, error) {
 	}
 	p.describe(c.config.Sparse)
 	p.manifest.Repository, p.manifest.PushedAt = c.Repository, c.now()
+	p.manifest.KeptUntil = p.manifest.PushedAt.Add(c.config.Lease)
 	if err := c.readConfig(ctx, p); err != nil {
 		return nil, err
 	}

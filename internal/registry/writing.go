@@ -210,13 +210,14 @@ func (w *writing) finish(ctx context.Context, want dossier.Digest) error {
 	}
 	kept := false
 	err = w.config.Store.Update(ctx, func(tx store.Tx) (err error) {
-		if _, err := tx.PutRepository(ctx, w.upload.Repository, w.now()); err != nil {
+		at := w.now()
+		if _, err := tx.PutRepository(ctx, w.upload.Repository, at); err != nil {
 			return err
 		}
 		if kept, err = tx.PutBlob(ctx, store.Blob{Digest: want, Key: w.upload.Key, Size: size}); err != nil {
 			return err
 		}
-		if err := tx.LinkBlob(ctx, w.upload.Repository, want, w.now()); err != nil || w.upload.ID == "" {
+		if err := tx.LinkBlob(ctx, w.upload.Repository, want, at, at.Add(w.config.Lease)); err != nil || w.upload.ID == "" {
 			return err
 		}
 		return tx.EndUpload(ctx, w.upload.ID, w.upload.Holder)

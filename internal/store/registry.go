@@ -71,7 +71,7 @@ func (e *TagHeld) Error() string {
 }
 
 // ContentReader reads what repositories hold. A path whose repository is not
-// there holds nothing.
+// there holds nothing. A damaged blob is as if it were not there.
 type ContentReader interface {
 	// LinkedBlob returns the record of a blob that a repository holds, or KindNotFound.
 	LinkedBlob(ctx context.Context, path string, d dossier.Digest) (Blob, error)
@@ -84,6 +84,9 @@ type ContentReader interface {
 	Referrers(ctx context.Context, q ReferrerQuery) ([]Manifest, error)
 	// Upload returns an upload of a repository, or KindNotFound.
 	Upload(ctx context.Context, path, id string) (Upload, error)
+	// BlobLease returns until when a repository keeps a blob whether or not a
+	// manifest needs it, or KindNotFound.
+	BlobLease(ctx context.Context, path string, d dossier.Digest) (time.Time, error)
 }
 
 // Manifest is a manifest or an index in a repository. Pushed to two
@@ -98,6 +101,7 @@ type Manifest struct {
 	Size         int64          // of Body, in bytes
 	Body         []byte
 	PushedAt     time.Time // first
+	KeptUntil    time.Time // no rule takes it away before
 }
 
 // Child is something that a manifest needs.
@@ -118,26 +122,38 @@ type ReferrerQuery struct {
 
 // ContentWriter changes what repositories hold.
 type ContentWriter interface {
-	// LinkBlob makes a repository hold a blob, whose record must be there.
-	LinkBlob(ctx context.Context, path string, d dossier.Digest, at time.Time) error
+	// LinkBlob makes a repository hold a blob, and keep it until a time at least.
+	// KindNotFound: there is no record of the blob.
+	LinkBlob(ctx context.Context, path string, d dossier.Digest, at, until time.Time) error
+	// LeaseBlob makes a repository keep a blob that it holds until a time at
+	// least: who was told that it is there may rely on it. KindNotFound.
+	LeaseBlob(ctx context.Context, path string, d dossier.Digest, until time.Time) error
+	// LeaseManifest is LeaseBlob for a manifest. Whoever points a tag at a manifest
+	// that he has not just put must call it first, in the same transaction.
+	LeaseManifest(ctx context.Context, path string, d dossier.Digest, until time.Time) error
 	// UnlinkBlob takes a blob out of a repository. KindNotFound: it is not
 	// there. KindConflict: a manifest needs it.
 	UnlinkBlob(ctx context.Context, del Deletion) error
 	// PutManifest adds a manifest unless it is there. When the repository lacks
 	// children that are not optional it returns those and writes nothing.
-	// As long as a manifest is there its children cannot be removed.
+	// As long as a manifest is there its children cannot be removed, and until
+	// m.KeptUntil none but DeleteManifest removes it.
 	PutManifest(ctx context.Context, m Manifest, children []Child) (missing []dossier.Digest, err error)
 	// DeleteManifest takes a manifest out of a repository; tags are left to the
 	// caller. KindNotFound: it is not there. KindConflict: an index needs it.
 	DeleteManifest(ctx context.Context, del Deletion) error
 }
 
-// Deletion says what is removed from a repository, when and by whom. It is kept.
+// Deletion says what is removed from a repository, when, by whom and why. It is kept.
 type Deletion struct {
 	Repository string // path
 	Digest     dossier.Digest
 	At         time.Time
 	By         string
+	Reason     string // empty: who did it asked for it by name
+	// KeptUntil is until when what a manifest needed is kept without it: pushes
+	// that share it may be under way.
+	KeptUntil time.Time
 }
 
 // Upload is a blob on its way into a repository. Whoever writes it holds it.

@@ -41,6 +41,7 @@ type Reader interface {
 	BlobReader
 	RegistryReader
 	ContentReader
+	GarbageReader
 }
 
 // Tx reads and writes every topic within one transaction. It sees its own
@@ -57,6 +58,7 @@ type Tx interface {
 	RegistryWriter
 	ContentWriter
 	UploadWriter
+	GarbageWriter
 }
 
 // FactWriter writes facts. Only the packages ingest and registry use it.
@@ -239,7 +241,8 @@ type PlaceQuery struct {
 // BlobWriter keeps where the bytes of a digest lie.
 type BlobWriter interface {
 	// PutBlob says that the bytes of d lie in the blob store under key. The
-	// first key given for a digest stays; kept reports whether it was this one.
+	// first key given for a digest stays, unless its bytes are known to be
+	// damaged: then they are condemned. kept reports whether it is this key now.
 	PutBlob(ctx context.Context, b Blob) (kept bool, err error)
 }
 

@@ -11,7 +11,17 @@ import (
 )
 
 const (
-	insertBlob = `INSERT INTO blob (digest, key, size) VALUES ($1, $2, $3) ON CONFLICT (digest) DO NOTHING`
+	// putBlob also locks a row that is there: who condemns it waits, and then
+	// finds that a repository holds it.
+	putBlob = `
+INSERT INTO blob (digest, key, size, stored_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (digest) DO UPDATE SET size = blob.size
+RETURNING digest, key, size`
+
+	damagedBlob = `SELECT digest, key, size FROM blob WHERE digest = $1 AND damage <> ''`
+
+	healBlob = `
+UPDATE blob SET key = $2, size = $3, stored_at = $4, checked_at = $4, damage = '', damaged_at = 0 WHERE digest = $1`
 
 	blobByDigest = `SELECT digest, key, size FROM blob WHERE digest = $1`
 )
@@ -21,12 +31,19 @@ func scanBlob(row scanner, b *store.Blob) error { return row.Scan(&b.Digest, &b.
 // PutBlob implements [store.BlobWriter].
 func (t *tx) PutBlob(ctx context.Context, b store.Blob) (bool, error) {
 	const op = "keeping blob"
-	n, err := t.exec(ctx, op, insertBlob, b.Digest, b.Key, b.Size)
-	if err != nil || n > 0 {
-		return n > 0, err
+	there, _, err := one(ctx, t.session, op, scanBlob, putBlob, b.Digest, b.Key, b.Size, micros(t.now))
+	if err != nil || there.Key == b.Key {
+		return err == nil, err
 	}
-	kept, _, err := one(ctx, t.session, op, scanBlob, blobByDigest, b.Digest)
-	return kept.Key == b.Key, err
+	bad, damaged, err := one(ctx, t.session, op, scanBlob, damagedBlob, b.Digest)
+	if err != nil || !damaged {
+		return false, err
+	}
+	if _, err := t.exec(ctx, op, healBlob, b.Digest, b.Key, b.Size, micros(t.now)); err != nil {
+		return false, err
+	}
+	_, err = t.exec(ctx, op, insertGarbage, bad.Key, bad.Digest, bad.Size, "it was damaged, and was pushed again", micros(t.now))
+	return true, err
 }
 
 // Blob implements [store.BlobReader].

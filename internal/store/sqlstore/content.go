@@ -4,8 +4,10 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"dossier.dev/dossier"
@@ -15,13 +17,29 @@ import (
 const (
 	linkedBlob = `
 SELECT b.digest, b.key, b.size FROM repository_blob AS r JOIN blob AS b ON b.digest = r.digest
-WHERE r.repository = $1 AND r.digest = $2`
+WHERE r.repository = $1 AND r.digest = $2 AND b.damage = ''`
 
-	blobHolders = `SELECT repository FROM repository_blob WHERE digest = $1 ORDER BY repository LIMIT $2`
+	blobHolders = `
+SELECT r.repository FROM repository_blob AS r JOIN blob AS b ON b.digest = r.digest
+WHERE r.digest = $1 AND b.damage = '' ORDER BY r.repository LIMIT $2`
+
+	blobLease = `
+SELECT r.kept_until FROM repository_blob AS r JOIN blob AS b ON b.digest = r.digest
+WHERE r.repository = $1 AND r.digest = $2 AND b.damage = ''`
 
 	linkBlob = `
-INSERT INTO repository_blob (repository, digest, linked_at) VALUES ($1, $2, $3)
-ON CONFLICT (repository, digest) DO NOTHING`
+INSERT INTO repository_blob (repository, digest, linked_at, kept_until)
+SELECT $1, digest, $3, $4 FROM blob WHERE digest = $2 AND damage = ''
+ON CONFLICT (repository, digest) DO UPDATE SET
+    kept_until = CASE WHEN repository_blob.kept_until < excluded.kept_until THEN excluded.kept_until ELSE repository_blob.kept_until END`
+
+	leaseBlob = `
+UPDATE repository_blob SET kept_until = CASE WHEN kept_until < $3 THEN $3 ELSE kept_until END
+WHERE repository = $1 AND digest = $2 AND EXISTS (SELECT 1 FROM blob WHERE digest = $2 AND damage = '')`
+
+	leaseManifest = `
+UPDATE manifest SET kept_until = CASE WHEN kept_until < $3 THEN $3 ELSE kept_until END
+WHERE repository = $1 AND digest = $2`
 
 	unlinkBlob = `
 DELETE FROM repository_blob WHERE repository = $1 AND digest = $2
@@ -30,7 +48,8 @@ DELETE FROM repository_blob WHERE repository = $1 AND digest = $2
 	manifestOfBlob = `SELECT manifest FROM manifest_blob WHERE repository = $1 AND blob = $2 ORDER BY manifest LIMIT 1`
 
 	blobsThere = `
-SELECT digest FROM repository_blob WHERE repository = $1 AND digest IN (SELECT key FROM json_each($2))`
+SELECT r.digest FROM repository_blob AS r JOIN blob AS b ON b.digest = r.digest
+WHERE r.repository = $1 AND r.digest IN (SELECT key FROM json_each($2)) AND b.damage = ''`
 
 	manifestsThere = `
 SELECT digest FROM manifest WHERE repository = $1 AND digest IN (SELECT key FROM json_each($2))`
@@ -38,7 +57,7 @@ SELECT digest FROM manifest WHERE repository = $1 AND digest IN (SELECT key FROM
 	referrerColumns = `repository, digest, media_type, artifact_type, subject, size, pushed_at, annotations`
 
 	manifestByDigest = `
-SELECT ` + referrerColumns + `, body FROM manifest WHERE repository = $1 AND digest = $2`
+SELECT ` + referrerColumns + `, kept_until, body FROM manifest WHERE repository = $1 AND digest = $2`
 
 	referrersAfter = `
 SELECT ` + referrerColumns + ` FROM manifest
@@ -46,11 +65,13 @@ WHERE repository = $1 AND subject = $2 AND subject <> '' AND digest > $3
   AND ($4 = '' OR artifact_type = $4)
 ORDER BY digest LIMIT $5`
 
-	// insertManifest also locks a row that is there: who deletes it waits.
+	// insertManifest also locks a row that is there: who deletes it waits, and then
+	// sees the lease.
 	insertManifest = `
-INSERT INTO manifest (repository, digest, media_type, artifact_type, subject, size, pushed_at, annotations, body)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (repository, digest) DO UPDATE SET media_type = excluded.media_type`
+INSERT INTO manifest (repository, digest, media_type, artifact_type, subject, size, pushed_at, kept_until, annotations, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (repository, digest) DO UPDATE SET media_type = excluded.media_type,
+    kept_until = CASE WHEN manifest.kept_until < excluded.kept_until THEN excluded.kept_until ELSE manifest.kept_until END`
 
 	insertManifestBlobs     = `INSERT INTO manifest_blob (repository, manifest, blob) VALUES `
 	insertManifestBlobsTail = ` ON CONFLICT (repository, manifest, blob) DO NOTHING`
@@ -64,8 +85,13 @@ DELETE FROM manifest WHERE repository = $1 AND digest = $2
 
 	parentOfManifest = `SELECT manifest FROM manifest_child WHERE repository = $1 AND child = $2 ORDER BY manifest LIMIT 1`
 
+	// keepChildren keeps the manifests that one needs.
+	keepChildren = `
+UPDATE manifest SET kept_until = $3 WHERE repository = $1 AND kept_until < $3
+  AND digest IN (SELECT child FROM manifest_child WHERE repository = $1 AND manifest = $2)`
+
 	insertTombstone = `
-INSERT INTO tombstone (repository, digest, kind, deleted_at, deleted_by) VALUES ($1, $2, $3, $4, $5)`
+INSERT INTO tombstone (repository, digest, kind, deleted_at, deleted_by, reason) VALUES ($1, $2, $3, $4, $5, $6)`
 )
 
 func scanReferrer(row scanner, m *store.Manifest) error {
@@ -76,9 +102,9 @@ func scanReferrer(row scanner, m *store.Manifest) error {
 }
 
 func scanManifest(row scanner, m *store.Manifest) error {
-	var pushed int64
-	err := row.Scan(&m.Repository, &m.Digest, &m.MediaType, &m.ArtifactType, &m.Subject, &m.Size, &pushed, &m.Annotations, &m.Body)
-	m.PushedAt = instant(pushed)
+	var pushed, kept int64
+	err := row.Scan(&m.Repository, &m.Digest, &m.MediaType, &m.ArtifactType, &m.Subject, &m.Size, &pushed, &m.Annotations, &kept, &m.Body)
+	m.PushedAt, m.KeptUntil = instant(pushed), instant(kept)
 	return err
 }
 
@@ -87,7 +113,7 @@ func (r reader) LinkedBlob(ctx context.Context, path string, d dossier.Digest) (
 	const op = "finding blob"
 	b, ok, err := one(ctx, r.session, op, scanBlob, linkedBlob, path, d)
 	if err == nil && !ok {
-		err = dossier.Errorf(dossier.KindNotFound, op, string(d), "it is not in "+path)
+		err = notHeld(op, path, d)
 	}
 	return b, err
 }
@@ -102,7 +128,7 @@ func (r reader) Manifest(ctx context.Context, path string, d dossier.Digest) (st
 	const op = "finding manifest"
 	m, ok, err := one(ctx, r.session, op, scanManifest, manifestByDigest, path, d)
 	if err == nil && !ok {
-		err = dossier.Errorf(dossier.KindNotFound, op, string(d), "it is not in "+path)
+		err = notHeld(op, path, d)
 	}
 	return m, err
 }
@@ -113,9 +139,46 @@ func (r reader) Referrers(ctx context.Context, q store.ReferrerQuery) ([]store.M
 		q.Repository, q.Subject, q.After, q.ArtifactType, max(0, q.Limit))
 }
 
+// BlobLease implements [store.ContentReader].
+func (r reader) BlobLease(ctx context.Context, path string, d dossier.Digest) (time.Time, error) {
+	const op = "finding blob"
+	until, ok, err := one(ctx, r.session, op, scanOne[int64], blobLease, path, d)
+	if err == nil && !ok {
+		err = notHeld(op, path, d)
+	}
+	return instant(until), err
+}
+
+// notHeld says that a repository does not hold something.
+func notHeld(op, path string, d dossier.Digest) error {
+	return dossier.Errorf(dossier.KindNotFound, op, string(d), "it is not in "+path)
+}
+
 // LinkBlob implements [store.ContentWriter].
-func (t *tx) LinkBlob(ctx context.Context, path string, d dossier.Digest, at time.Time) error {
-	_, err := t.exec(ctx, "linking blob", linkBlob, path, d, micros(at))
+func (t *tx) LinkBlob(ctx context.Context, path string, d dossier.Digest, at, until time.Time) error {
+	const op = "linking blob"
+	n, err := t.exec(ctx, op, linkBlob, path, d, micros(at), micros(until))
+	if err == nil && n == 0 {
+		err = dossier.Errorf(dossier.KindNotFound, op, string(d), "its bytes are not kept")
+	}
+	return err
+}
+
+// LeaseBlob implements [store.ContentWriter].
+func (t *tx) LeaseBlob(ctx context.Context, path string, d dossier.Digest, until time.Time) error {
+	return t.lease(ctx, "keeping blob", leaseBlob, path, d, until)
+}
+
+// LeaseManifest implements [store.ContentWriter].
+func (t *tx) LeaseManifest(ctx context.Context, path string, d dossier.Digest, until time.Time) error {
+	return t.lease(ctx, "keeping manifest", leaseManifest, path, d, until)
+}
+
+func (t *tx) lease(ctx context.Context, op, query, path string, d dossier.Digest, until time.Time) error {
+	n, err := t.exec(ctx, op, query, path, d, micros(until))
+	if err == nil && n == 0 {
+		err = notHeld(op, path, d)
+	}
 	return err
 }
 
@@ -129,13 +192,27 @@ func (t *tx) UnlinkBlob(ctx context.Context, del store.Deletion) error {
 	if n == 0 {
 		return t.whyKept(ctx, op, manifestOfBlob, del)
 	}
-	_, err = t.exec(ctx, op, insertTombstone, del.Repository, del.Digest, "blob", micros(del.At), del.By)
+	return t.bury(ctx, op, del, kindBlob)
+}
+
+// The kinds of tombstone.
+const (
+	kindBlob     = "blob"
+	kindManifest = "manifest"
+)
+
+// bury leaves a tombstone.
+func (t *tx) bury(ctx context.Context, op string, del store.Deletion, kind string) error {
+	_, err := t.exec(ctx, op, insertTombstone, del.Repository, del.Digest, kind, micros(del.At), del.By, del.Reason)
 	return err
 }
 
 // DeleteManifest implements [store.ContentWriter].
 func (t *tx) DeleteManifest(ctx context.Context, del store.Deletion) error {
 	const op = "deleting manifest"
+	if err := t.keepParts(ctx, op, del); err != nil {
+		return err
+	}
 	n, err := t.exec(ctx, op, deleteManifest, del.Repository, del.Digest)
 	if err != nil {
 		return err
@@ -143,8 +220,17 @@ func (t *tx) DeleteManifest(ctx context.Context, del store.Deletion) error {
 	if n == 0 {
 		return t.whyKept(ctx, op, parentOfManifest, del)
 	}
-	_, err = t.exec(ctx, op, insertTombstone, del.Repository, del.Digest, "manifest", micros(del.At), del.By)
-	return err
+	return t.bury(ctx, op, del, kindManifest)
+}
+
+// keepParts keeps what a manifest needs for some time without it.
+func (t *tx) keepParts(ctx context.Context, op string, del store.Deletion) error {
+	for _, query := range []string{t.dialect.keepBlobs, keepChildren} {
+		if _, err := t.exec(ctx, op, query, del.Repository, del.Digest, micros(del.KeptUntil)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // whyKept returns why nothing was deleted: a manifest needs it, or it is not there.
@@ -157,7 +243,7 @@ func (t *tx) whyKept(ctx context.Context, op, query string, del store.Deletion) 
 		return &dossier.Error{Kind: dossier.KindConflict, Op: op, Subject: string(del.Digest),
 			Hint: "Delete that manifest first.", Err: fmt.Errorf("manifest %s needs it", holder)}
 	}
-	return dossier.Errorf(dossier.KindNotFound, op, string(del.Digest), "it is not in "+del.Repository)
+	return notHeld(op, del.Repository, del.Digest)
 }
 
 // PutManifest implements [store.ContentWriter].
@@ -171,6 +257,8 @@ func (t *tx) PutManifest(ctx context.Context, m store.Manifest, children []store
 	if err != nil {
 		return nil, err
 	}
+	// In the order of digests, in which all lock: no two wait for each other.
+	children = slices.SortedFunc(slices.Values(children), func(a, b store.Child) int { return cmp.Compare(a.Digest, b.Digest) })
 	var missing []dossier.Digest
 	var blobRows, childRows [][]any
 	for _, c := range children {
@@ -187,7 +275,7 @@ func (t *tx) PutManifest(ctx context.Context, m store.Manifest, children []store
 		return missing, nil
 	}
 	_, err = t.exec(ctx, op, insertManifest, m.Repository, m.Digest, m.MediaType, m.ArtifactType, m.Subject,
-		m.Size, micros(m.PushedAt), m.Annotations, m.Body)
+		m.Size, micros(m.PushedAt), micros(m.KeptUntil), m.Annotations, m.Body)
 	if err != nil {
 		return nil, err
 	}

@@ -11,10 +11,16 @@ type dialect struct {
 	lockCluster string
 	// lease hands out jobs: owner $1, until $2, kinds $3, now $4, at most $5.
 	lease string
+	// keepBlobs keeps the blobs that manifest $2 of repository $1 needs until $3, in
+	// the order of their digests where rows are locked one by one.
+	keepBlobs string
 }
 
 func sqliteDialect() *dialect {
 	return &dialect{
+		keepBlobs: `
+UPDATE repository_blob SET kept_until = $3 WHERE repository = $1 AND kept_until < $3
+  AND digest IN (SELECT blob FROM manifest_blob WHERE repository = $1 AND manifest = $2)`,
 		lease: `
 WITH ready AS (
     SELECT id, run_at FROM job
@@ -36,6 +42,13 @@ RETURNING ` + jobColumns,
 
 func postgresDialect() *dialect {
 	return &dialect{
+		keepBlobs: `
+WITH needed AS MATERIALIZED (
+    SELECT digest FROM repository_blob WHERE repository = $1 AND kept_until < $3
+      AND digest IN (SELECT blob FROM manifest_blob WHERE repository = $1 AND manifest = $2)
+    ORDER BY digest FOR NO KEY UPDATE
+)
+UPDATE repository_blob SET kept_until = $3 WHERE repository = $1 AND digest IN (SELECT digest FROM needed)`,
 		lockCluster: `SELECT pg_advisory_xact_lock(hashtextextended('dossier/cluster/' || $1, 0))`,
 		lease: `
 WITH ready AS MATERIALIZED (

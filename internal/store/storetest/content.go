@@ -34,7 +34,7 @@ func putBlobs(t testing.TB, s store.Store, path string, names ...string) {
 			if _, err := tx.PutBlob(t.Context(), store.Blob{Digest: digest(name), Key: "key of " + name, Size: 7}); err != nil {
 				return err
 			}
-			if err := tx.LinkBlob(t.Context(), path, digest(name), minute(1)); err != nil {
+			if err := tx.LinkBlob(t.Context(), path, digest(name), minute(1), minute(2)); err != nil {
 				return err
 			}
 		}

@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Blob", blobCases()},
 		{"Registry", registryCases()},
 		{"Content", contentCases()},
+		{"Garbage", garbageCases()},
 	}
 	for _, topic := range topics {
 		t.Run(topic.name, func(t *testing.T) {

@@ -1,0 +1,463 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+)
+
+func garbageCases() []testCase {
+	return []testCase{
+		{"loose blobs in pages", looseBlobsInPages},
+		{"a lease holds a blob", leaseHoldsBlob},
+		{"a lease holds a manifest", leaseHoldsManifest},
+		{"a deletion leaves time to what it frees", deletionLeavesTime},
+		{"the last link condemns", lastLinkCondemns},
+		{"a tag that was pushed to stays", pushedTagStays},
+		{"holdings and tombstones", holdingsAndTombstones},
+		{"keys that rows name", keysThatRowsName},
+		{"a lease and a collection at a time", leaseRaces},
+		{"a manifest and a collection at a time", manifestRaces},
+		{"a mount and a collection at a time", mountRaces},
+		{"an upload and a collection at a time", uploadRaces},
+		{"a tag and a collection at a time", tagRaces},
+	}
+}
+
+func collection(path, name string, at int) store.Deletion {
+	return store.Deletion{Repository: path, Digest: digest(name), At: minute(at), By: "gc", Reason: "nothing needs it", KeptUntil: minute(at + 10)}
+}
+
+// collectBlob collects a blob, and reports whether it was.
+func collectBlob(t testing.TB, s store.Store, path, name string, at int) bool {
+	t.Helper()
+	return written(t, s, func(tx store.Tx) (bool, error) { return tx.CollectBlob(t.Context(), collection(path, name, at)) })
+}
+
+func collectManifest(t testing.TB, s store.Store, path, name string, at int) bool {
+	t.Helper()
+	return written(t, s, func(tx store.Tx) (bool, error) { return tx.CollectManifest(t.Context(), collection(path, name, at)) })
+}
+
+// holds reports whether a repository holds a blob.
+func holds(t testing.TB, s store.Store, path, name string) bool {
+	t.Helper()
+	err := s.View(t.Context(), func(r store.Reader) error { _, err := r.LinkedBlob(t.Context(), path, digest(name)); return err })
+	if err != nil && dossier.KindOf(err) != dossier.KindNotFound {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+func holdsManifest(t testing.TB, s store.Store, path, name string) bool {
+	t.Helper()
+	err := s.View(t.Context(), func(r store.Reader) error { _, err := r.Manifest(t.Context(), path, digest(name)); return err })
+	if err != nil && dossier.KindOf(err) != dossier.KindNotFound {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// garbageOf returns all that is condemned.
+func garbageOf(t testing.TB, s store.Store) []store.Garbage {
+	t.Helper()
+	return read(t, s, func(r store.Reader) ([]store.Garbage, error) {
+		return r.Garbage(t.Context(), minute(1_000_000_000), 1000)
+	})
+}
+
+func looseBlobsInPages(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	newRepository(t, s, "a")
+	newRepository(t, s, "b")
+	putBlobs(t, s, "a", "x1", "x2", "x3", "leased", "needed")
+	putBlobs(t, s, "b", "x2", "other")
+	putManifest(t, s, manifestNamed("a", "m"), store.Child{Digest: digest("needed"), Blob: true})
+	update(t, s, func(tx store.Tx) error { return tx.LeaseBlob(ctx, "a", digest("leased"), minute(50)) })
+	var got []dossier.Digest
+	holders := map[dossier.Digest]int{}
+	for after := dossier.Digest(""); ; after = got[len(got)-1] {
+		page := read(t, s, func(r store.Reader) ([]store.LooseBlob, error) { return r.LooseBlobs(ctx, "a", after, minute(10), 2) })
+		if len(page) == 0 {
+			break
+		}
+		for _, b := range page {
+			got = append(got, b.Digest)
+			holders[b.Digest] = b.Holders
+		}
+	}
+	want := map[dossier.Digest]int{digest("x1"): 1, digest("x2"): 2, digest("x3"): 1}
+	if diff := cmp.Diff(want, holders); diff != "" {
+		t.Errorf("loose blobs and their holders (-want +got):\n%s", diff)
+	}
+	if n := len(read(t, s, func(r store.Reader) ([]store.LooseBlob, error) { return r.LooseBlobs(ctx, "a", "", minute(50), 9) })); n != 4 {
+		t.Errorf("%d are loose when the lease has ended, want 4", n)
+	}
+	if n := len(read(t, s, func(r store.Reader) ([]store.LooseBlob, error) { return r.LooseBlobs(ctx, "a", "", minute(1), 9) })); n != 0 {
+		t.Errorf("%d are loose while all are leased, want none", n)
+	}
+}
+
+func leaseHoldsBlob(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	newRepository(t, s, "a")
+	putBlobs(t, s, "a", "x") // until minute 2
+	lease := func(name string, until int) error {
+		return s.Update(ctx, func(tx store.Tx) error { return tx.LeaseBlob(ctx, "a", digest(name), minute(until)) })
+	}
+	for _, until := range []int{20, 5} { // a shorter one takes nothing back
+		if err := lease("x", until); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := read(t, s, func(r store.Reader) (time.Time, error) { return r.BlobLease(ctx, "a", digest("x")) }); !got.Equal(minute(20)) {
+		t.Errorf("the lease ends at %v, want %v", got, minute(20))
+	}
+	if collectBlob(t, s, "a", "x", 19) || !collectBlob(t, s, "a", "x", 20) || collectBlob(t, s, "a", "x", 21) {
+		t.Error("want it collected once, when its lease has ended")
+	}
+	wantKind(t, lease("x", 30), dossier.KindNotFound)
+	wantKind(t, s.View(ctx, func(r store.Reader) error { _, err := r.BlobLease(ctx, "a", digest("x")); return err }), dossier.KindNotFound)
+	err := s.Update(ctx, func(tx store.Tx) error { return tx.LinkBlob(ctx, "a", digest("x"), minute(30), minute(40)) })
+	wantKind(t, err, dossier.KindNotFound)
+}
+
+func leaseHoldsManifest(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	repo := newRepository(t, s, "a")
+	m := manifestNamed("a", "m")
+	m.KeptUntil = minute(10)
+	putManifest(t, s, m)
+	putManifest(t, s, manifestNamed("a", "m")) // a shorter lease takes nothing back
+	if collectManifest(t, s, "a", "m", 9) {
+		t.Error("collected while it is leased")
+	}
+	tag := store.NameTag{Name: repo.Name, Tag: "1"}
+	update(t, s, func(tx store.Tx) error {
+		if err := tx.LeaseManifest(ctx, "a", digest("m"), minute(12)); err != nil {
+			return err
+		}
+		_, err := tx.SetTag(ctx, tag, digest("m"), minute(3), false)
+		return err
+	})
+	if collectManifest(t, s, "a", "m", 20) {
+		t.Error("collected while a tag points at it")
+	}
+	update(t, s, func(tx store.Tx) error { _, err := tx.ClearTag(ctx, tag, minute(21)); return err })
+	putManifest(t, s, manifestNamed("a", "index"), store.Child{Digest: digest("m")})
+	if collectManifest(t, s, "a", "m", 30) {
+		t.Error("collected while an index needs it")
+	}
+	if !collectManifest(t, s, "a", "index", 30) {
+		t.Error("the index is not collected")
+	}
+	if collectManifest(t, s, "a", "m", 39) || !collectManifest(t, s, "a", "m", 40) {
+		t.Error("want the child to be left ten minutes after its index")
+	}
+	err := s.Update(ctx, func(tx store.Tx) error { return tx.LeaseManifest(ctx, "a", digest("m"), minute(50)) })
+	wantKind(t, err, dossier.KindNotFound)
+}
+
+func deletionLeavesTime(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	newRepository(t, s, "a")
+	putBlobs(t, s, "a", "x", "y")
+	update(t, s, func(tx store.Tx) error { return tx.LeaseBlob(ctx, "a", digest("y"), minute(99)) })
+	putManifest(t, s, manifestNamed("a", "m"), store.Child{Digest: digest("x"), Blob: true}, store.Child{Digest: digest("y"), Blob: true})
+	update(t, s, func(tx store.Tx) error {
+		del := deletion("a", "m")
+		del.KeptUntil = minute(15)
+		return tx.DeleteManifest(ctx, del)
+	})
+	if collectBlob(t, s, "a", "x", 14) || !collectBlob(t, s, "a", "x", 15) || collectBlob(t, s, "a", "y", 98) {
+		t.Error("want what the manifest needed to stay until minute 15, and 99 where that was the lease")
+	}
+}
+
+func lastLinkCondemns(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	for _, path := range []string{"a", "b"} {
+		newRepository(t, s, path)
+		putBlobs(t, s, path, "x")
+	}
+	if !collectBlob(t, s, "a", "x", 10) || holds(t, s, "a", "x") || !holds(t, s, "b", "x") {
+		t.Error("want it collected in a and left in b")
+	}
+	if got := garbageOf(t, s); len(got) != 0 {
+		t.Errorf("%+v is condemned while b holds it", got)
+	}
+	update(t, s, func(tx store.Tx) error { return tx.UnlinkBlob(ctx, deletion("b", "x")) })
+	unheld := read(t, s, func(r store.Reader) ([]store.Blob, error) {
+		return r.UnheldBlobs(ctx, "", minute(1_000_000_000), 10)
+	})
+	if want := []store.Blob{{Digest: digest("x"), Key: "key of x", Size: 7}}; !cmp.Equal(unheld, want) {
+		t.Errorf("nobody holds %+v, want %+v", unheld, want)
+	}
+	condemn := func() bool {
+		return written(t, s, func(tx store.Tx) (bool, error) {
+			return tx.CondemnBlob(ctx, digest("x"), minute(1_000_000_000), minute(12), "nobody holds it")
+		})
+	}
+	if !condemn() || condemn() {
+		t.Error("want it condemned once")
+	}
+	want := []store.Garbage{{Blob: unheld[0], CondemnedAt: minute(12), Reason: "nobody holds it"}}
+	if diff := cmp.Diff(want, garbageOf(t, s)); diff != "" {
+		t.Errorf("garbage (-want +got):\n%s", diff)
+	}
+	// It may come again, under another key.
+	again := store.Blob{Digest: digest("x"), Key: "another key of x", Size: 7}
+	kept := written(t, s, func(tx store.Tx) (bool, error) { return tx.PutBlob(ctx, again) })
+	if got := read(t, s, func(r store.Reader) (store.Blob, error) { return r.Blob(ctx, digest("x")) }); !kept || got != again {
+		t.Errorf("it came again as %+v, %v; want %+v", got, kept, again)
+	}
+	if n := len(read(t, s, func(r store.Reader) ([]store.Garbage, error) { return r.Garbage(ctx, minute(11), 10) })); n != 0 {
+		t.Errorf("%d were condemned before they were", n)
+	}
+	update(t, s, func(tx store.Tx) error { return tx.ForgetGarbage(ctx, []string{"key of x", "none"}) })
+	if got := garbageOf(t, s); len(got) != 0 {
+		t.Errorf("%+v is not forgotten", got)
+	}
+}
+
+func pushedTagStays(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	repo := newRepository(t, s, "a")
+	tag := store.NameTag{Name: repo.Name, Tag: "1"}
+	set := func(d string, at int) {
+		update(t, s, func(tx store.Tx) error { _, err := tx.SetTag(ctx, tag, digest(d), minute(at), false); return err })
+	}
+	now := func() dossier.TagInterval {
+		return read(t, s, func(r store.Reader) ([]dossier.TagInterval, error) {
+			return r.TagsAt(ctx, []store.NameTag{tag}, time.Time{})
+		})[0]
+	}
+	collect := func(seen dossier.TagInterval) store.TagMove {
+		return written(t, s, func(tx store.Tx) (store.TagMove, error) { return tx.CollectTag(ctx, seen, minute(9)) })
+	}
+	set("x", 1)
+	first := now()
+	set("x", 2) // pushed again: nothing moved
+	second := now()
+	set("y", 3)
+	for _, seen := range []dossier.TagInterval{first, second} {
+		if move := collect(seen); move.Moved {
+			t.Errorf("collected %+v, which was not what there is: %+v", seen, move)
+		}
+	}
+	third := now()
+	if move := collect(third); move != (store.TagMove{Moved: true, Was: digest("y"), At: minute(9)}) {
+		t.Errorf("collecting %+v: %+v", third, move)
+	}
+	if move := collect(third); move.Moved {
+		t.Error("collected twice")
+	}
+}
+
+func holdingsAndTombstones(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	a, b := newRepository(t, s, "a"), newRepository(t, s, "b")
+	putBlobs(t, s, "a", "x")
+	putBlobs(t, s, "b", "x")
+	putManifest(t, s, manifestNamed("a", "m"), store.Child{Digest: digest("x"), Blob: true})
+	putManifest(t, s, manifestNamed("a", "index"), store.Child{Digest: digest("m")})
+	for _, tt := range []struct {
+		name string
+		want []store.Holding
+	}{
+		{"x", []store.Holding{
+			{Repository: a, Size: 7, Since: minute(1), KeptUntil: minute(2), Parents: []dossier.Digest{digest("m")}},
+			{Repository: b, Size: 7, Since: minute(1), KeptUntil: minute(2)},
+		}},
+		{"m", []store.Holding{
+			{Repository: a, Manifest: true, Size: 9, Since: minute(1), KeptUntil: time.Time{}, Parents: []dossier.Digest{digest("index")}},
+		}},
+		{"none", nil},
+	} {
+		got := read(t, s, func(r store.Reader) ([]store.Holding, error) { return r.Holdings(ctx, digest(tt.name)) })
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+		}
+	}
+	del := deletion("b", "x")
+	update(t, s, func(tx store.Tx) error { return tx.UnlinkBlob(ctx, del) })
+	collectManifest(t, s, "a", "index", 10)
+	for name, want := range map[string]store.Tombstone{
+		"x":     {Repository: "b", Digest: digest("x"), At: del.At, By: del.By},
+		"index": {Repository: "a", Digest: digest("index"), Manifest: true, At: minute(10), By: "gc", Reason: "nothing needs it"},
+	} {
+		got := read(t, s, func(r store.Reader) ([]store.Tombstone, error) { return r.Tombstones(ctx, digest(name), 10) })
+		if diff := cmp.Diff([]store.Tombstone{want}, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func keysThatRowsName(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	newRepository(t, s, "a")
+	putBlobs(t, s, "a", "x", "gone")
+	collectBlob(t, s, "a", "gone", 10)
+	update(t, s, func(tx store.Tx) error {
+		return tx.CreateUpload(ctx, store.Upload{ID: "u", Repository: "a", Key: "key of an upload", ExpiresAt: minute(9)})
+	})
+	got := read(t, s, func(r store.Reader) (map[string]bool, error) {
+		return r.KeysNamed(ctx, []string{"key of x", "key of gone", "key of an upload", "key of nothing"})
+	})
+	if want := map[string]bool{"key of x": true, "key of gone": true, "key of an upload": true}; !cmp.Equal(got, want) {
+		t.Errorf("named are %v, want %v", got, want)
+	}
+}
+
+// races is how often each race is run.
+const races = 12
+
+// leaseRaces renews a lease while a collection comes. One of the two must lose.
+func leaseRaces(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	newRepository(t, s, "a")
+	for round := range races {
+		name := fmt.Sprint("blob ", round)
+		putBlobs(t, s, "a", name)
+		var leased, collected bool
+		together(t, 2, func(i int) (err error) {
+			if i == 0 {
+				err = s.Update(ctx, func(tx store.Tx) error { return tx.LeaseBlob(ctx, "a", digest(name), minute(100)) })
+				leased = err == nil
+				if dossier.KindOf(err) == dossier.KindNotFound {
+					return nil
+				}
+				return err
+			}
+			return s.Update(ctx, func(tx store.Tx) (err error) {
+				collected, err = tx.CollectBlob(ctx, collection("a", name, 50))
+				return err
+			})
+		})
+		if leased == collected || leased != holds(t, s, "a", name) {
+			t.Errorf("round %d: leased %v, collected %v, there %v", round, leased, collected, holds(t, s, "a", name))
+		}
+	}
+}
+
+// manifestRaces puts a manifest while what it needs is collected.
+func manifestRaces(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	newRepository(t, s, "a")
+	for round := range races {
+		blob, m := fmt.Sprint("blob ", round), manifestNamed("a", fmt.Sprint("manifest ", round))
+		putBlobs(t, s, "a", blob)
+		var missing []dossier.Digest
+		var collected bool
+		together(t, 2, func(i int) error {
+			return s.Update(ctx, func(tx store.Tx) (err error) {
+				if i == 0 {
+					missing, err = tx.PutManifest(ctx, m, []store.Child{{Digest: digest(blob), Blob: true}})
+					return err
+				}
+				collected, err = tx.CollectBlob(ctx, collection("a", blob, 50))
+				return err
+			})
+		})
+		if put := len(missing) == 0; put == collected || put != holds(t, s, "a", blob) {
+			t.Errorf("round %d: put %v, collected %v, the blob is there %v", round, put, collected, holds(t, s, "a", blob))
+		}
+	}
+}
+
+// mountRaces mounts a blob while the last repository that holds it loses it.
+func mountRaces(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	newRepository(t, s, "a")
+	newRepository(t, s, "b")
+	for round := range races {
+		name := fmt.Sprint("blob ", round)
+		putBlobs(t, s, "a", name)
+		mounted := false
+		together(t, 2, func(i int) (err error) {
+			if i == 0 {
+				err = s.Update(ctx, func(tx store.Tx) error { return tx.LinkBlob(ctx, "b", digest(name), minute(50), minute(99)) })
+				mounted = err == nil
+				if dossier.KindOf(err) == dossier.KindNotFound {
+					return nil
+				}
+				return err
+			}
+			return s.Update(ctx, func(tx store.Tx) error {
+				_, err := tx.CollectBlob(ctx, collection("a", name, 50))
+				return err
+			})
+		})
+		if there := holds(t, s, "b", name); there != mounted {
+			t.Errorf("round %d: mounted %v, there %v", round, mounted, there)
+		}
+	}
+}
+
+// uploadRaces uploads a blob again while it is collected. It must be there
+// afterwards, under a key that is not condemned.
+func uploadRaces(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	newRepository(t, s, "a")
+	for round := range races {
+		name := fmt.Sprint("blob ", round)
+		putBlobs(t, s, "a", name)
+		together(t, 2, func(i int) error {
+			return s.Update(ctx, func(tx store.Tx) error {
+				if i == 1 {
+					_, err := tx.CollectBlob(ctx, collection("a", name, 50))
+					return err
+				}
+				if _, err := tx.PutBlob(ctx, store.Blob{Digest: digest(name), Key: "new key of " + name, Size: 7}); err != nil {
+					return err
+				}
+				return tx.LinkBlob(ctx, "a", digest(name), minute(50), minute(99))
+			})
+		})
+		if !holds(t, s, "a", name) {
+			t.Errorf("round %d: what was uploaded is not there", round)
+			continue
+		}
+		b := read(t, s, func(r store.Reader) (store.Blob, error) { return r.LinkedBlob(ctx, "a", digest(name)) })
+		for _, g := range garbageOf(t, s) {
+			if g.Key == b.Key {
+				t.Errorf("round %d: its key is condemned", round)
+			}
+		}
+	}
+}
+
+// tagRaces pushes a manifest that is there under a tag while it is collected.
+func tagRaces(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	repo := newRepository(t, s, "a")
+	for round := range races {
+		m := manifestNamed("a", fmt.Sprint("manifest ", round))
+		putManifest(t, s, m)
+		m.KeptUntil = minute(99)
+		together(t, 2, func(i int) error {
+			return s.Update(ctx, func(tx store.Tx) error {
+				if i == 1 {
+					_, err := tx.CollectManifest(ctx, collection("a", fmt.Sprint("manifest ", round), 50))
+					return err
+				}
+				if _, err := tx.PutManifest(ctx, m, nil); err != nil {
+					return err
+				}
+				_, err := tx.SetTag(ctx, store.NameTag{Name: repo.Name, Tag: fmt.Sprint(round)}, m.Digest, minute(50), false)
+				return err
+			})
+		})
+		if !holdsManifest(t, s, "a", fmt.Sprint("manifest ", round)) {
+			t.Errorf("round %d: what was pushed is not there", round)
+		}
+	}
+}
