@@ -13,6 +13,44 @@ type History struct {
 	Layers  []LayerStep   `json:"layers"` // base first; empty when a whole repository was asked for
 }
 
+// TagDiff is how the tags of a repository differ between two times.
+type TagDiff struct {
+	Repository string      `json:"repository"` // registry and repository
+	From       time.Time   `json:"from"`
+	To         time.Time   `json:"to"`
+	Changes    []TagChange `json:"changes"`        // by tag
+	Next       string      `json:"next,omitempty"` // ask for those after this tag to go on; empty: there are no more
+}
+
+// TagDiffQuery asks for a TagDiff.
+type TagDiffQuery struct {
+	Repository string // as people write it, with or without a final slash
+	From       time.Time
+	To         time.Time // zero: now
+	After      string    // tags after this one
+	Limit      int
+}
+
+// TagChange is a tag that is another at the later of two times. One that moved
+// and came back is not.
+type TagChange struct {
+	Tag    string        `json:"tag"`
+	Change TagChangeType `json:"change"`
+	Was    Digest        `json:"was,omitempty"` // at the earlier time
+	Now    Digest        `json:"now,omitempty"` // at the later time
+	At     time.Time     `json:"at"`            // since when it is as it was at the later time
+}
+
+// TagChangeType says what became of a tag.
+type TagChangeType string
+
+// The types of TagChange.
+const (
+	TagAdded   TagChangeType = "added"
+	TagMoved   TagChangeType = "moved"
+	TagRemoved TagChangeType = "removed"
+)
+
 // LayerStep is one instruction of an image's history and the layer it made.
 type LayerStep struct {
 	Platform    string    `json:"platform"`

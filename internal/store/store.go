@@ -191,6 +191,30 @@ type TagReader interface {
 	// TagHistory returns up to limit intervals of one tag, or of all tags of a repository
 	// when tag is empty; newest first.
 	TagHistory(ctx context.Context, name, tag string, limit int) ([]dossier.TagInterval, error)
+	// TagPage returns the tags that point somewhere at a time, in the order of
+	// name and tag.
+	TagPage(ctx context.Context, q TagQuery) ([]dossier.TagInterval, error)
+	// TagChanges compares the tags of a repository at two times. next is the tag
+	// to go on after, or "" when there are no more.
+	TagChanges(ctx context.Context, q TagChangesQuery) (changes []dossier.TagChange, next string, err error)
+}
+
+// TagQuery selects tags: of a digest, or of a repository.
+type TagQuery struct {
+	Digest dossier.Digest
+	Name   string    // of the repository, when Digest is empty
+	At     time.Time // zero: now
+	After  NameTag   // tags after this one; of its Name no account is taken when Name is set
+	Limit  int
+}
+
+// TagChangesQuery selects what is compared.
+type TagChangesQuery struct {
+	Name  string
+	From  time.Time
+	To    time.Time // zero: now
+	After string    // tags after this one
+	Limit int
 }
 
 // NameTag is a tag of a repository.

@@ -29,8 +29,9 @@ RETURNING digest`
 	// laterTag finds an interval that an observation at $3 is too old to
 	// follow: one that is open, or ended after it.
 	laterTag = `
-SELECT 1 FROM tag
-WHERE name = $1 AND tag = $2 AND (to_at IS NULL OR to_at > $3) LIMIT 1`
+SELECT 1 FROM (
+    SELECT to_at FROM tag WHERE name = $1 AND tag = $2 ORDER BY from_at DESC, id DESC LIMIT 1) AS latest
+WHERE to_at IS NULL OR to_at > $3`
 
 	insertTag = `
 INSERT INTO tag (name, tag, digest, from_at, checked_at) VALUES ($1, $2, $3, $4, $4)`
@@ -40,10 +41,19 @@ SELECT ` + tagColumns + ` FROM tag
 WHERE digest IN (SELECT key FROM json_each($1)) AND from_at <= $2 AND (to_at IS NULL OR to_at > $2)
 ORDER BY name, tag, from_at`
 
-	// tagsAt is completed by groups of parameters: $1 is the time.
-	tagsAt = `
+	// openTagsNamed is completed by groups of parameters.
+	openTagsNamed = `
 SELECT ` + tagColumns + ` FROM tag
-WHERE from_at <= $1 AND (to_at IS NULL OR to_at > $1) AND (name, tag) IN (VALUES `
+WHERE to_at IS NULL AND (name, tag) IN (VALUES `
+
+	// tagsNamedAt likewise; $1 is the time. Of each tag only the last interval
+	// that began by then is looked at, however many there are.
+	tagsNamedAt = `
+SELECT ` + tagColumns + ` FROM tag
+WHERE (to_at IS NULL OR to_at > $1) AND id IN (
+    SELECT (SELECT t.id FROM tag AS t WHERE t.name = w.column1 AND t.tag = w.column2 AND t.from_at <= $1
+            ORDER BY t.from_at DESC, t.id DESC LIMIT 1)
+    FROM (VALUES `
 
 	tagHistory = `
 SELECT ` + tagColumns + ` FROM tag
@@ -123,11 +133,15 @@ func (r reader) TagsAt(ctx context.Context, tags []store.NameTag, at time.Time) 
 	})
 	var found []dossier.TagInterval
 	for part := range slices.Chunk(slices.Compact(sorted), atOnce) {
-		args := []any{bound(at)}
+		query, tail, args := openTagsNamed, `) ORDER BY name, tag`, []any{}
+		if !at.IsZero() {
+			query, tail, args = tagsNamedAt, `) AS w) ORDER BY name, tag`, append(args, micros(at))
+		}
+		first := len(args) + 1
 		for _, t := range part {
 			args = append(args, t.Name, t.Tag)
 		}
-		list, err := all(ctx, r.session, "reading tags", scanTag, tagsAt+groups(2, len(part), 2)+`) ORDER BY name, tag`, args...)
+		list, err := all(ctx, r.session, "reading tags", scanTag, query+groups(first, len(part), 2)+tail, args...)
 		if err != nil {
 			return nil, err
 		}

@@ -20,6 +20,7 @@ func tagCases() []testCase {
 		{"as of a time", tagsAsOf},
 		{"many tags at once", manyTagsAtOnce},
 		{"many writers of a tag", manyWritersOfTag},
+		{"pages and changes agree with the history", tagPagesAndChanges},
 	}
 }
 

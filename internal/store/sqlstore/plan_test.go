@@ -1,0 +1,150 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package sqlstore
+
+import (
+	"flag"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/store/storetest"
+)
+
+// scans are the statements that read a whole table, by their beginning, and why
+// they may.
+func scans() map[string]string {
+	return map[string]string{
+		"SELECT id, name FROM cluster": "all clusters are asked for, and they are few",
+		"SELECT kind, state, COUNT(*)": "jobs are counted, for metrics; those that are done are gone",
+	}
+}
+
+// TestPlans runs the suite, gathers every statement that it makes SQLite
+// prepare, and has SQLite explain each: none may read a whole table, or a whole
+// index, to find its rows.
+func TestPlans(t *testing.T) {
+	if pattern := flag.Lookup("test.run").Value.String(); strings.Contains(pattern, "/") {
+		t.Skipf("SKIPPED: -run %s leaves out a part of the suite", pattern)
+	}
+	var mu sync.Mutex
+	seen := map[string]bool{}
+	t.Run("suite", func(t *testing.T) {
+		storetest.Run(t, func(t testing.TB) store.Store {
+			s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "test.db")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				mu.Lock()
+				defer mu.Unlock()
+				for query := range prepared(s) {
+					seen[query] = true
+				}
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			return s
+		})
+	})
+	s, err := Open(t.Context(), Config{Path: filepath.Join(t.TempDir(), "test.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	used := map[string]bool{}
+	explained := 0
+	for _, query := range slices.Sorted(maps.Keys(seen)) {
+		if !isQuery.MatchString(query) {
+			continue
+		}
+		explained++
+		why := scanOf(t, s, query)
+		if why == "" {
+			continue
+		}
+		reason := ""
+		for beginning := range scans() {
+			if strings.HasPrefix(strings.TrimSpace(query), beginning) {
+				used[beginning], reason = true, scans()[beginning]
+			}
+		}
+		if reason == "" {
+			t.Errorf("%s: %s", why, query)
+		}
+	}
+	for beginning := range scans() {
+		if !used[beginning] {
+			t.Errorf("%q reads no whole table: remove it from the list", beginning)
+		}
+	}
+	if explained < 50 {
+		t.Errorf("only %d statements were seen", explained)
+	}
+}
+
+// prepared returns the statements that the connections of a store have prepared.
+func prepared(s *Store) map[string]bool {
+	found := map[string]bool{}
+	e := s.engine.(*sqliteEngine)
+	add := func(c *sqliteConn) {
+		for query := range c.prepared {
+			found[query] = true
+		}
+	}
+	add(e.writer.conn)
+	for range cap(e.readers) {
+		select {
+		case c := <-e.readers:
+			if c != nil {
+				add(c)
+			}
+			e.readers <- c
+		default: // the case has closed it
+		}
+	}
+	return found
+}
+
+var (
+	isQuery   = regexp.MustCompile(`^\s*(SELECT|UPDATE|DELETE|WITH)\b`)
+	parameter = regexp.MustCompile(`\$[0-9]+`)
+	// harmless are scans of what is no table: lists that come with the statement
+	// and results of parts of it.
+	harmless = regexp.MustCompile(`^SCAN (json_each|CONSTANT ROW|[0-9]+-ROW VALUES CLAUSE|w|due|latest|ranked|next|ready|expired|\(subquery-[0-9]+\))($| )`)
+)
+
+// scanOf returns the step of a statement's plan that reads a whole table, or "".
+func scanOf(t *testing.T, s *Store, query string) string {
+	t.Helper()
+	numbers := map[string]bool{}
+	for _, p := range parameter.FindAllString(query, -1) {
+		numbers[p] = true
+	}
+	rows, err := s.engine.(*sqliteEngine).db.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, len(numbers))...)
+	if err != nil {
+		t.Fatalf("%v: %s", err, query)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, parent, unused int
+		var step string
+		if err := rows.Scan(&id, &parent, &unused, &step); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(step, "SCAN ") && !harmless.MatchString(step) {
+			return step
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatalf("%v: %s", err, query)
+	}
+	return ""
+}
