@@ -41,7 +41,7 @@ func dossierArchitecture() architecture {
 			{"reading evidence", []string{"internal/contents", "internal/origin"}},
 			{"outside world", []string{"internal/image", "internal/cluster"}},
 			{"storage", []string{"internal/store", "internal/blob"}},
-			{"alone", []string{"client", "ci", "internal/config", "internal/layer", "internal/testimage", "internal/archtest"}},
+			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/layer", "internal/testimage", "internal/archtest"}},
 		},
 	}
 }

@@ -29,6 +29,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob"
+	"dossier.dev/dossier/internal/durable"
 )
 
 // The directories, and how many characters of a key name a shard.
@@ -59,7 +60,7 @@ func Open(c Config) (*Store, error) {
 	if c.Dir == "" {
 		return nil, dossier.Errorf(dossier.KindInvalid, op, "", "no directory is given")
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := durable.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fault(op, c.Dir, err)
 	}
 	root, err := os.OpenRoot(c.Dir)

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/durable"
 )
 
 // The limits of a directory of keys.
@@ -31,7 +32,7 @@ type KeyDir struct {
 
 // OpenKeyDir makes the directory when it is not there. Errors: KindStorage.
 func OpenKeyDir(dir string) (*KeyDir, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, storageError("making", dir, err)
 	}
 	return &KeyDir{dir: dir}, nil

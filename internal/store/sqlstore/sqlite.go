@@ -18,6 +18,7 @@ import (
 	"modernc.org/sqlite"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/durable"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -88,7 +89,7 @@ func sqliteDB(c Config, parameters url.Values) (*sql.DB, error) {
 // createFile makes an empty file, which is an empty database, and its
 // directory, readable by nobody else.
 func createFile(path string) error {
-	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	err := durable.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
 		var f *os.File
 		if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err == nil {
