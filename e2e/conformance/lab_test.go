@@ -101,9 +101,15 @@ func serve(t *testing.T, data, database string) *process {
 }
 
 func start(ctx context.Context, dossier, data, database string) (*process, error) {
+	return startWith(ctx, []string{dossier}, data, database)
+}
+
+// startWith starts a registry by a command that may have another one before it.
+func startWith(ctx context.Context, command []string, data, database string) (*process, error) {
 	p := &process{done: make(chan struct{})}
-	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), dossier, "serve", "--listen", "127.0.0.1:0", "--no-cluster", "--offline",
+	args := append(command[1:len(command):len(command)], "serve", "--listen", "127.0.0.1:0", "--no-cluster", "--offline",
 		"--data", data, "--registry-name", "registry.example")
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), command[0], args...)
 	p.cmd.Env = append(os.Environ(), "DOSSIER_DATABASE="+database)
 	out, err := p.cmd.StderrPipe()
 	if err != nil {

@@ -1,0 +1,162 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+
+	"dossier.dev/dossier/e2e/conformance/powercut"
+)
+
+// TestPowerCut cuts the power of a registry at many points of a run, in thought:
+// what the disk may hold then is laid out from a trace of its system calls and served
+// again. Every push that was acknowledged by then pulls back bit for bit and has its
+// dossier, and no manifest lacks a child. Cut are all points at which something became
+// durable, or as many of them as the test has time for.
+func TestPowerCut(t *testing.T) {
+	const most = 40
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		if os.Getenv("DOSSIER_REQUIRE_PEERS") != "" {
+			t.Fatal("strace is missing")
+		}
+		t.Skip("strace is missing (Debian: strace)")
+	}
+	data, notes := t.TempDir(), filepath.Join(t.TempDir(), "strace")
+	pushes := pushTraced(t, strace, data, notes)
+	f, err := os.Open(notes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	trace, err := powercut.Read(f, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	points := trace.Syncs()
+	t.Logf("%d operations, %d syncs, %d pushes", trace.Len(), len(points), len(pushes))
+	checked := 0
+	for i := range most {
+		point := points[i*len(points)/most]
+		for name, luck := range map[string]powercut.Luck{"lost": nil, "lucky": rand.New(rand.NewPCG(uint64(point), 1))} {
+			t.Run(fmt.Sprintf("after %d %s", point, name), func(t *testing.T) {
+				disk := filepath.Join(t.TempDir(), "data")
+				// Half of the time in the middle, between two syncs.
+				if err := trace.Restore(disk, point-i%2, luck); err != nil {
+					t.Fatal(err)
+				}
+				checked += checkAfterCut(t, disk, acknowledged(trace.Sent(point-i%2)), pushes)
+			})
+		}
+	}
+	if checked < most {
+		t.Errorf("%d acknowledged things were looked for: the test does too little", checked)
+	}
+}
+
+// pushTraced pushes to a registry under strace, in several ways at a time.
+func pushTraced(t *testing.T, strace, data, notes string) map[string]pushed {
+	t.Helper()
+	p, err := startWith(t.Context(), []string{
+		strace, "-f", "-y", "-xx", "-s", "4000000", "-e", "signal=none", "-e", "trace=" + powercut.Calls, "-o", notes, program(t, "dossier"),
+	}, data, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pushes := map[string]pushed{} // by digest of the manifest
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	for i := range 3 {
+		group.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 9))
+			for n := range 5 {
+				push := newPush(random, fmt.Sprintf("t%d-%d", i, n))
+				mu.Lock()
+				pushes[sum(push.manifest)] = push
+				mu.Unlock()
+				if err := push.send(t.Context(), p.host, n%2 == 0); err != nil {
+					t.Errorf("push: %v", err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	killChildren(t, p.cmd.Process.Pid)
+	<-p.done // strace has noted all
+	return pushes
+}
+
+// killChildren kills what a process started.
+func killChildren(t *testing.T, pid int) {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil || len(b) == 0 {
+		t.Fatalf("children of %d: %q, %v", pid, b, err)
+	}
+	for _, field := range bytes.Fields(b) {
+		child, err := strconv.Atoi(string(field))
+		if err == nil {
+			err = syscall.Kill(child, syscall.SIGKILL)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var acknowledgement = regexp.MustCompile(`(?s)^HTTP/1\.1 201 .*\r\nLocation: /v2/` + repository + `/(manifests|blobs)/(sha256:[0-9a-f]{64})\r\n`)
+
+// acknowledged returns the paths of what a registry said it has.
+func acknowledged(sent [][]byte) map[string]bool {
+	paths := map[string]bool{}
+	for _, b := range sent {
+		if m := acknowledgement.FindSubmatch(b); m != nil {
+			paths[fmt.Sprintf("/%s/%s", m[1], m[2])] = true
+		}
+	}
+	return paths
+}
+
+// checkAfterCut serves what a disk holds and looks for what was acknowledged. It
+// returns how much that was.
+func checkAfterCut(t *testing.T, disk string, want map[string]bool, pushes map[string]pushed) int {
+	t.Helper()
+	host := serve(t, disk, "").host
+	base := "http://" + host + "/v2/" + repository
+	tagged := 0
+	for path := range maps.Keys(want) {
+		a, err := do(t.Context(), http.MethodGet, base+path, nil, "")
+		if err != nil || a.status != http.StatusOK || sum(a.body) != filepath.Base(path) {
+			t.Errorf("%s was acknowledged: %v, %d, %.200s", path, err, a.status, a.body)
+		}
+		push, ok := pushes[filepath.Base(path)]
+		if !ok {
+			continue
+		}
+		tagged++
+		if a, err = do(t.Context(), http.MethodGet, base+"/manifests/"+push.tag, nil, ""); err != nil || !bytes.Equal(a.body, push.manifest) {
+			t.Errorf("tag %s was acknowledged: %v, %d, %.200s", push.tag, err, a.status, a.body)
+		}
+		a, err = do(t.Context(), http.MethodGet, "http://"+host+"/api/v1/digests/"+filepath.Base(path), nil, "")
+		if err != nil || a.status != http.StatusOK || !bytes.Contains(a.body, []byte("registry.example/"+repository)) {
+			t.Errorf("the dossier of %s: %v, %d, %.200s", path, err, a.status, a.body)
+		}
+	}
+	if tagged > 0 {
+		checkWhole(t, host)
+	}
+	return len(want)
+}
