@@ -194,9 +194,14 @@ func TestServeFollowsACluster(t *testing.T) {
 		})
 	}
 	running(map[dossier.Digest]int{one: 1})
-	if status, body := fetch(t, s.url+"/readyz"); status != http.StatusOK {
-		t.Errorf("readiness: %d\n%s", status, body)
-	}
+	// What was listed can be seen a moment before the server says that all was.
+	eventually(t, func() string {
+		status, body := fetch(t, s.url+"/readyz")
+		if status == http.StatusOK {
+			return ""
+		}
+		return fmt.Sprintf("readiness: %d\n%s", status, body)
+	})
 	k.run("b", app+":1", app+"@"+string(one))
 	running(map[dossier.Digest]int{one: 2})
 	k.run("b", app+":2", app+"@"+string(two))
