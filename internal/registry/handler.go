@@ -36,6 +36,10 @@ const (
 	Lease = 24 * time.Hour
 )
 
+// MinRate is how many bytes a second a client sends at least, on average, once it
+// was waited for longer than ReadTimeout.
+const MinRate = 1 << 10
+
 // Config is what a Handler serves. Store, Blobs and Name are required.
 type Config struct {
 	Store store.Store

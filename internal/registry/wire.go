@@ -5,6 +5,7 @@ package registry
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -76,7 +77,8 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *recorder) extend() { _ = w.control.SetWriteDeadline(time.Now().Add(WriteTimeout)) }
 
 // body is the body of a request: bounded, and read under a deadline for each
-// part. It remembers its own error, so that a failure of the client is told from
+// part. Who sends a byte now and then does not hold a place for ever: on average it must
+// be MinRate. It remembers its own error, so that a failure of the client is told from
 // one of the disk.
 type body struct {
 	io.ReadCloser
@@ -86,9 +88,13 @@ type body struct {
 	ended   bool  // io.EOF was read
 	err     error // other than io.EOF
 	beat    func() error
+	waited  time.Duration // for the client, all told
 }
 
-var errBlobTooLarge = errors.New("the blob is larger than the registry takes")
+var (
+	errBlobTooLarge = errors.New("the blob is larger than the registry takes")
+	errTooSlow      = fmt.Errorf("fewer than %d bytes a second came: the upload stays as it is, go on from there", MinRate)
+)
 
 // newBody wraps the body of a request. Its first deadline begins now, for the
 // server itself reads on when a method has left something.
@@ -116,10 +122,15 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	b.extend()
+	begin := time.Now()
 	n, err := b.ReadCloser.Read(p)
+	b.waited += time.Since(begin)
 	b.n += int64(n)
-	if b.left -= int64(n); b.left < 0 {
+	switch b.left -= int64(n); {
+	case b.left < 0:
 		err = errBlobTooLarge
+	case err == nil && b.waited > ReadTimeout && b.n < int64(b.waited.Seconds()*MinRate):
+		err = errTooSlow
 	}
 	switch {
 	case err == io.EOF:
