@@ -9,8 +9,10 @@ import "time"
 type History struct {
 	Subject string        `json:"subject"` // as asked for, normalised
 	AsOf    time.Time     `json:"asOf"`
-	Tags    []TagInterval `json:"tags"`   // newest first
+	Tags    []TagInterval `json:"tags"`   // newest first; as of a past time, and those of a digest, by name and tag
 	Layers  []LayerStep   `json:"layers"` // base first; empty when a whole repository was asked for
+	// Truncated says that there are more tags than are listed.
+	Truncated bool `json:"truncated,omitempty"`
 }
 
 // TagDiff is how the tags of a repository differ between two times.
@@ -28,7 +30,7 @@ type TagDiffQuery struct {
 	From       time.Time
 	To         time.Time // zero: now
 	After      string    // tags after this one
-	Limit      int
+	Limit      int       // 0: as many as one answer holds, 1000
 }
 
 // TagChange is a tag that is another at the later of two times. One that moved

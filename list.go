@@ -9,7 +9,8 @@ import "time"
 type TagList struct {
 	Digest Digest        `json:"digest"`
 	AsOf   time.Time     `json:"asOf"`
-	Tags   []TagInterval `json:"tags"`
+	Tags   []TagInterval `json:"tags"`           // by name and tag
+	Next   string        `json:"next,omitempty"` // ask for those after this NAME:TAG to go on; empty: there are no more
 }
 
 // ClusterList is the clusters that are known, by name.

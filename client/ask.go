@@ -5,6 +5,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"net/url"
 	"strconv"
@@ -41,14 +42,32 @@ func (c *Client) Digest(ctx context.Context, d dossier.Digest, at dossier.Times)
 	return found, err
 }
 
-// Tags returns the tags that point at a digest at a time; zero: now.
+// Tags returns the tags that point at a digest at a time; zero: now. It asks for
+// them page by page.
 func (c *Client) Tags(ctx context.Context, d dossier.Digest, at time.Time) (dossier.TagList, error) {
 	query := url.Values{}
 	setTime(query, "at", at)
 	var list dossier.TagList
-	err := c.getOf(ctx, d, []string{"digests", string(d), "tags"}, query, &list)
-	return list, err
+	for {
+		var page dossier.TagList
+		if err := c.getOf(ctx, d, []string{"digests", string(d), "tags"}, query, &page); err != nil {
+			return list, err
+		}
+		next, last := page.Next, len(page.Tags) == 0
+		page.Tags, page.Next = append(list.Tags, page.Tags...), ""
+		list = page
+		switch {
+		case next == "" || last:
+			return list, nil
+		case len(list.Tags) > maxTags: // also of a server that would never end
+			return list, dossier.Errorf(dossier.KindLimit, "listing the tags of", string(d), fmt.Sprintf("it has more than %d", maxTags))
+		}
+		query.Set("after", next)
+	}
 }
+
+// maxTags is how many tags one call returns at most.
+const maxTags = 1_000_000
 
 // Where finds at most limit images by a term.
 func (c *Client) Where(ctx context.Context, term string, limit int) (dossier.FoundList, error) {
@@ -58,11 +77,29 @@ func (c *Client) Where(ctx context.Context, term string, limit int) (dossier.Fou
 }
 
 // History returns the tags over time and the layers of what ref means; of a
-// repository when ref ends in a slash.
-func (c *Client) History(ctx context.Context, ref string) (dossier.History, error) {
+// repository when ref ends in a slash. With a time it returns what was so then.
+func (c *Client) History(ctx context.Context, ref string, at time.Time) (dossier.History, error) {
+	query := url.Values{"ref": {ref}}
+	setTime(query, "at", at)
 	var h dossier.History
-	err := c.get(ctx, []string{"history"}, url.Values{"ref": {ref}}, &h)
+	err := c.get(ctx, []string{"history"}, query, &h)
 	return h, err
+}
+
+// Changes compares the tags of a repository at two times.
+func (c *Client) Changes(ctx context.Context, q dossier.TagDiffQuery) (dossier.TagDiff, error) {
+	query := url.Values{"repository": {q.Repository}}
+	setTime(query, "from", q.From)
+	setTime(query, "to", q.To)
+	if q.After != "" {
+		query.Set("after", q.After)
+	}
+	if q.Limit > 0 {
+		query.Set("limit", strconv.Itoa(q.Limit))
+	}
+	var diff dossier.TagDiff
+	err := c.get(ctx, []string{"changes"}, query, &diff)
+	return diff, err
 }
 
 // Clusters returns the clusters that the server knows.

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -91,7 +92,12 @@ func TestRequests(t *testing.T) {
 		{func() error { _, err := c.Digest(ctx, "a/../b?", dossier.Times{}); return err }, ""},
 		{func() error { _, err := c.Tags(ctx, d, at); return err }, "/digests/" + string(d) + "/tags?at=2026-01-02T02%3A04%3A05.000006Z"},
 		{func() error { _, err := c.Where(ctx, "x*", 7); return err }, "/where?limit=7&term=x%2A"},
-		{func() error { _, err := c.History(ctx, "a/"); return err }, "/history?ref=a%2F"},
+		{func() error { _, err := c.History(ctx, "a/", time.Time{}); return err }, "/history?ref=a%2F"},
+		{func() error { _, err := c.History(ctx, "a", at); return err }, "/history?at=2026-01-02T02%3A04%3A05.000006Z&ref=a"},
+		{func() error {
+			_, err := c.Changes(ctx, dossier.TagDiffQuery{Repository: "a/", From: at, After: "b", Limit: 7})
+			return err
+		}, "/changes?after=b&from=2026-01-02T02%3A04%3A05.000006Z&limit=7&repository=a%2F"},
 		{func() error { _, err := c.Clusters(ctx); return err }, "/clusters"},
 		{func() error { _, err := c.Jobs(ctx); return err }, "/jobs"},
 		{func() error { _, err := c.Fact(ctx, d); return err }, "/facts/" + string(d)},
@@ -126,7 +132,7 @@ func TestErrorsOfEveryKindComeAcross(t *testing.T) {
 			w.WriteHeader(http.StatusTeapot)
 			_ = json.NewEncoder(w).Encode(dossier.ProblemOf(want))
 		})
-		_, err := c.History(t.Context(), "x")
+		_, err := c.History(t.Context(), "x", time.Time{})
 		for _, err := range append([]error{err}, last(c.Watch(t.Context(), dossier.ImagesQuery{}))) {
 			if dossier.KindOf(err) != kind || err.Error() != want.Error() || dossier.HintOf(err) != want.Hint {
 				t.Errorf("got %v (%s, %q), want %v (%s, %q)", err, dossier.KindOf(err), dossier.HintOf(err), want, kind, want.Hint)
@@ -173,7 +179,7 @@ func TestSomethingElseAnswers(t *testing.T) {
 		{"abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, dossier.KindUnavailable},
 	}
 	for _, tt := range tests {
-		_, err := start(t, tt.handler).History(t.Context(), "x")
+		_, err := start(t, tt.handler).History(t.Context(), "x", time.Time{})
 		if dossier.KindOf(err) != tt.want {
 			t.Errorf("%s: %v (%s), want %s", tt.name, err, dossier.KindOf(err), tt.want)
 		}
@@ -365,4 +371,34 @@ func FuzzParseLine(f *testing.F) {
 			t.Fatalf("error %T", err)
 		}
 	})
+}
+
+// TestTagsAsksForEveryPage also ends with a server that would never.
+func TestTagsAsksForEveryPage(t *testing.T) {
+	d := dossier.FromBytes([]byte("d"))
+	var asked []string
+	endless := false
+	c := start(t, func(w http.ResponseWriter, r *http.Request) {
+		after := r.URL.Query().Get("after")
+		asked = append(asked, after)
+		list := dossier.TagList{Digest: d, Tags: []dossier.TagInterval{{Name: "r.example/" + after, Tag: "1"}}}
+		switch {
+		case endless:
+			list.Next, list.Tags = "r.example/a:1", nil
+		case len(asked) < 3:
+			list.Next = fmt.Sprint("r.example/", len(asked), ":1")
+		}
+		_ = json.NewEncoder(w).Encode(list)
+	})
+	list, err := c.Tags(t.Context(), d, time.Time{})
+	if err != nil || len(list.Tags) != 3 || list.Next != "" {
+		t.Errorf("got %+v, %v; want three tags", list, err)
+	}
+	if want := []string{"", "r.example/1:1", "r.example/2:1"}; !slices.Equal(asked, want) {
+		t.Errorf("asked after %q, want %q", asked, want)
+	}
+	endless = true
+	if _, err := c.Tags(t.Context(), d, time.Time{}); err != nil {
+		t.Error(err)
+	}
 }

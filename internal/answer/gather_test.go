@@ -267,7 +267,7 @@ func TestBases(t *testing.T) {
 	if v := got[1].Answers.Origin.Details["baseName"]; len(v) != 0 {
 		t.Errorf("base of the base: %+v", v)
 	}
-	h, err := w.HistoryOf(t.Context(), "app", c.Digest())
+	h, err := w.HistoryOf(t.Context(), "app", c.Digest(), time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func TestWhere(t *testing.T) {
 	w.collect(w.place("ns", "web-1", "app:1", w.ref("app", c.Digest())), w.place("ns", "web-2", "app:1", w.ref("app", c.Digest())))
 	d := w.only(dossier.ImagesQuery{})
 	layer := ""
-	h, err := w.HistoryOf(t.Context(), "app", c.Digest())
+	h, err := w.HistoryOf(t.Context(), "app", c.Digest(), time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}

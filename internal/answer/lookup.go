@@ -50,7 +50,7 @@ func lookup(ctx context.Context, r store.Reader, s string, at time.Time) (dossie
 	if len(tags) > 0 {
 		return tags[0].Digest, nil
 	}
-	return lookupName(ctx, r, ref)
+	return lookupName(ctx, r, ref, at)
 }
 
 func lookupPrefix(ctx context.Context, r store.Reader, s string) (dossier.Digest, error) {
@@ -73,19 +73,14 @@ func lookupPrefix(ctx context.Context, r store.Reader, s string) (dossier.Digest
 }
 
 // lookupName finds the only tag of a name, or says which tags there are.
-func lookupName(ctx context.Context, r store.Reader, ref dossier.Reference) (dossier.Digest, error) {
+func lookupName(ctx context.Context, r store.Reader, ref dossier.Reference, at time.Time) (dossier.Digest, error) {
+	const shown = 10
 	missing := &dossier.Error{Kind: dossier.KindNotFound, Op: "looking up", Subject: ref.Familiar(),
 		Err:  fmt.Errorf("nothing is known of %s", ref.WithDefaultTag()),
 		Hint: "dossier images lists what is known; without --server and --offline, dossier show reads an image from its registry"}
-	tags, err := r.TagHistory(ctx, ref.Name(), "", 200)
+	open, err := r.TagPage(ctx, store.TagQuery{Name: ref.Name(), At: at, Limit: shown})
 	if err != nil {
 		return "", err
-	}
-	var open []dossier.TagInterval
-	for _, t := range tags {
-		if t.To.IsZero() {
-			open = append(open, t)
-		}
 	}
 	switch {
 	case len(open) == 0:
@@ -94,7 +89,7 @@ func lookupName(ctx context.Context, r store.Reader, ref dossier.Reference) (dos
 		return open[0].Digest, nil
 	}
 	var names []string
-	for _, t := range open[:min(len(open), 10)] {
+	for _, t := range open {
 		names = append(names, t.Tag)
 	}
 	missing.Hint = "known tags are " + strings.Join(names, ", ")

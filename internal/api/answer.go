@@ -6,6 +6,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
@@ -63,26 +64,42 @@ func (h *Handler) dossierOf(w http.ResponseWriter, r *http.Request, q query, ref
 	return h.respond(w, r, d)
 }
 
-// tags lists the tags that point at a digest.
+// tags lists the tags that point at a digest, page by page.
 func (h *Handler) tags(w http.ResponseWriter, r *http.Request, q query) error {
 	d, err := dossier.ParseDigest(r.PathValue("digest"))
 	if err != nil {
 		return err
 	}
-	at, err := q.moment("at")
-	if err != nil {
+	page := store.TagQuery{Digest: d}
+	if page.At, err = q.moment("at"); err != nil {
 		return err
 	}
-	list := dossier.TagList{Digest: d, AsOf: at}
-	if at.IsZero() {
+	if page.Limit, err = q.pageOfTags(); err != nil {
+		return err
+	}
+	if after := q.text("after"); after != "" {
+		at := strings.LastIndexByte(after, ':')
+		if at < 0 {
+			return q.invalid("after", "want the NAME:TAG that next said")
+		}
+		page.After = store.NameTag{Name: after[:at], Tag: after[at+1:]}
+	}
+	list := dossier.TagList{Digest: d, AsOf: page.At}
+	if page.At.IsZero() {
 		list.AsOf = dossier.Instant(h.config.Now())
 	}
+	limit := page.Limit
+	page.Limit++
 	err = h.config.Store.View(r.Context(), func(reader store.Reader) (err error) {
-		list.Tags, err = reader.TagsOf(r.Context(), []dossier.Digest{d}, at)
+		list.Tags, err = reader.TagPage(r.Context(), page)
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	if len(list.Tags) > limit {
+		list.Tags = list.Tags[:limit]
+		list.Next = list.Tags[limit-1].Name + ":" + list.Tags[limit-1].Tag
 	}
 	list.Tags = append([]dossier.TagInterval{}, list.Tags...)
 	return h.respond(w, r, list)
@@ -106,11 +123,35 @@ func (h *Handler) where(w http.ResponseWriter, r *http.Request, q query) error {
 
 // history tells of tags over time and of layers.
 func (h *Handler) history(w http.ResponseWriter, r *http.Request, q query) error {
-	history, err := h.config.Answers.History(r.Context(), q.text("ref"))
+	at, err := q.moment("at")
+	if err != nil {
+		return err
+	}
+	history, err := h.config.Answers.History(r.Context(), q.text("ref"), at)
 	if err != nil {
 		return err
 	}
 	return h.respond(w, r, history)
+}
+
+// changes compares the tags of a repository at two times.
+func (h *Handler) changes(w http.ResponseWriter, r *http.Request, q query) error {
+	ask := dossier.TagDiffQuery{Repository: q.text("repository"), After: q.text("after")}
+	var err error
+	if ask.From, err = q.moment("from"); err != nil {
+		return err
+	}
+	if ask.To, err = q.moment("to"); err != nil {
+		return err
+	}
+	if ask.Limit, err = q.pageOfTags(); err != nil {
+		return err
+	}
+	diff, err := h.config.Answers.Changes(r.Context(), ask)
+	if err != nil {
+		return err
+	}
+	return h.respond(w, r, diff)
 }
 
 // clusters lists the clusters that are known.

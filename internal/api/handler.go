@@ -24,7 +24,8 @@ type Answerer interface {
 	Images(ctx context.Context, q dossier.ImagesQuery) (dossier.ImageList, error)
 	Dossier(ctx context.Context, ref string, at dossier.Times) (dossier.Dossier, error)
 	Where(ctx context.Context, term string, limit int) (dossier.FoundList, error)
-	History(ctx context.Context, ref string) (dossier.History, error)
+	History(ctx context.Context, ref string, at time.Time) (dossier.History, error)
+	Changes(ctx context.Context, q dossier.TagDiffQuery) (dossier.TagDiff, error)
 	Watch(ctx context.Context, q dossier.ImagesQuery) iter.Seq2[dossier.Change, error]
 }
 
@@ -34,6 +35,7 @@ const (
 	MaxValues  = 256      // parameters in it
 	MaxFound   = 10_000   // images that one search returns
 	MaxFacts   = 1000     // facts that one page holds
+	MaxTags    = 1000     // tags that one page holds
 	MaxWatches = 64       // at the same time, unless Config says otherwise
 )
 
@@ -119,9 +121,10 @@ func routes() []route {
 		{path: "/api/v1/images", params: []string{"namespace", "selector", "cluster", "at", "knownAt", "watch"}, handle: (*Handler).images},
 		{path: "/api/v1/dossiers", params: []string{"ref", "at", "knownAt"}, handle: (*Handler).dossier},
 		{path: "/api/v1/digests/{digest}", params: []string{"at", "knownAt"}, handle: (*Handler).digest},
-		{path: "/api/v1/digests/{digest}/tags", params: []string{"at"}, handle: (*Handler).tags},
+		{path: "/api/v1/digests/{digest}/tags", params: []string{"at", "after", "limit"}, handle: (*Handler).tags},
 		{path: "/api/v1/where", params: []string{"term", "limit"}, handle: (*Handler).where},
-		{path: "/api/v1/history", params: []string{"ref"}, handle: (*Handler).history},
+		{path: "/api/v1/history", params: []string{"ref", "at"}, handle: (*Handler).history},
+		{path: "/api/v1/changes", params: []string{"repository", "from", "to", "after", "limit"}, handle: (*Handler).changes},
 		{path: "/api/v1/clusters", handle: (*Handler).clusters},
 		{path: "/api/v1/jobs", handle: (*Handler).jobs},
 		{path: "/api/v1/facts/{id}", handle: (*Handler).fact},

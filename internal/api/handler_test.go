@@ -55,8 +55,12 @@ func (a *answers) Where(_ context.Context, term string, limit int) (dossier.Foun
 	return a.found, a.ask("where %s %d", term, limit)
 }
 
-func (a *answers) History(_ context.Context, ref string) (dossier.History, error) {
-	return a.history, a.ask("history %s", ref)
+func (a *answers) History(_ context.Context, ref string, at time.Time) (dossier.History, error) {
+	return a.history, a.ask("history %s %v", ref, at)
+}
+
+func (a *answers) Changes(_ context.Context, q dossier.TagDiffQuery) (dossier.TagDiff, error) {
+	return dossier.TagDiff{Changes: []dossier.TagChange{}}, a.ask("changes %+v", q)
 }
 
 func (a *answers) Watch(ctx context.Context, _ dossier.ImagesQuery) iter.Seq2[dossier.Change, error] {
@@ -146,7 +150,11 @@ func TestParametersReachTheAnswers(t *testing.T) {
 		{"digests/" + d, "dossier " + d + " " + never},
 		{"where?term=a+b", "where a b 100"},
 		{"where?term=a&limit=-3", "where a 0"},
-		{"history?ref=docker.io/library/", "history docker.io/library/"},
+		{"history?ref=docker.io/library/", fmt.Sprint("history docker.io/library/ ", time.Time{})},
+		{"history?ref=a&at=" + known, fmt.Sprint("history a ", time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC))},
+		{"changes?repository=a/&from=" + known + "&to=2026-01-04&after=b&limit=7", fmt.Sprintf("changes %+v", dossier.TagDiffQuery{
+			Repository: "a/", From: time.Date(2026, 1, 3, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 1, 4, 0, 0, 0, 0, time.UTC), After: "b", Limit: 7})},
+		{"changes?repository=a", fmt.Sprintf("changes %+v", dossier.TagDiffQuery{Repository: "a", Limit: MaxTags})},
 	}
 	for _, tt := range tests {
 		a.asked = ""

@@ -69,6 +69,7 @@ func results() map[string]any {
 	return map[string]any{
 		"/api/v1/images": dossier.ImageList{}, "/api/v1/dossiers": dossier.Dossier{}, "/api/v1/digests/{digest}": dossier.Dossier{},
 		"/api/v1/digests/{digest}/tags": dossier.TagList{}, "/api/v1/where": dossier.FoundList{}, "/api/v1/history": dossier.History{},
+		"/api/v1/changes":  dossier.TagDiff{},
 		"/api/v1/clusters": dossier.ClusterList{}, "/api/v1/jobs": dossier.JobList{}, "/api/v1/facts/{id}": dossier.Fact{},
 		"/api/v1/subjects/{digest}/facts": dossier.FactList{},
 	}
@@ -261,8 +262,9 @@ func TestDocumentEnumsAgree(t *testing.T) {
 		"Field": words(dossier.FieldDigest, dossier.FieldReference, dossier.FieldLabel, dossier.FieldSource, dossier.FieldRevision,
 			dossier.FieldBase, dossier.FieldLayer, dossier.FieldProgram, dossier.FieldAnnotation, dossier.FieldMediaType,
 			dossier.FieldArtifactType, dossier.FieldPlatform, dossier.FieldSubject),
-		"ChangeType": words(dossier.ChangeAdded, dossier.ChangeUpdated, dossier.ChangeRemoved, dossier.ChangeSynced, dossier.ChangeError),
-		"JobState":   {"ready", "leased", "parked"},
+		"ChangeType":    words(dossier.ChangeAdded, dossier.ChangeUpdated, dossier.ChangeRemoved, dossier.ChangeSynced, dossier.ChangeError),
+		"TagChangeType": words(dossier.TagAdded, dossier.TagMoved, dossier.TagRemoved),
+		"JobState":      {"ready", "leased", "parked"},
 	}
 	for name, want := range tests {
 		if diff := cmp.Diff(want, s.Components.Schemas[name].Enum); diff != "" {
@@ -293,6 +295,8 @@ func TestDocumentLimitsAgree(t *testing.T) {
 	want := map[string]string{
 		"/api/v1/where limit":                   fmt.Sprint(MaxFound, defaultFound),
 		"/api/v1/subjects/{digest}/facts limit": fmt.Sprint(MaxFacts, defaultFacts),
+		"/api/v1/digests/{digest}/tags limit":   fmt.Sprint(MaxTags, MaxTags),
+		"/api/v1/changes limit":                 fmt.Sprint(MaxTags, MaxTags),
 	}
 	for path, ops := range readSpec(t).Paths {
 		for _, p := range ops["get"].Parameters {

@@ -82,6 +82,15 @@ func (q query) integer(name string, standard int64) (int64, error) {
 	return n, nil
 }
 
+// pageOfTags returns how many tags a page is to hold.
+func (q query) pageOfTags() (int, error) {
+	n, err := q.integer("limit", MaxTags)
+	if err == nil && (n < 1 || n > MaxTags) {
+		err = q.invalid("limit", fmt.Sprintf("want 1 to MaxTags, which is %d", MaxTags))
+	}
+	return int(n), err
+}
+
 // flag returns a parameter that is true or false; false when it is not given.
 func (q query) flag(name string) (bool, error) {
 	switch q.text(name) {

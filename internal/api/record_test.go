@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -169,6 +170,46 @@ func TestTagsAndClusters(t *testing.T) {
 	got := decode[dossier.ClusterList](t, url+"/api/v1/clusters")
 	if diff := cmp.Diff([]dossier.Cluster{{ID: "1", Name: "one"}}, got.Clusters); diff != "" {
 		t.Errorf("clusters (-want +got):\n%s", diff)
+	}
+}
+
+// TestTagsInPages has more tags at a digest than a page holds, of repositories
+// whose names sort otherwise than their references.
+func TestTagsInPages(t *testing.T) {
+	db := openStore(t)
+	_, url := start(t, Config{Store: db})
+	d := dossier.FromBytes([]byte("d"))
+	var want []string
+	update(t, db, func(ctx context.Context, tx store.Tx) error {
+		for _, name := range []string{"registry.example/a", "registry.example/a-b", "registry.example/a/b"} {
+			for _, tag := range []string{"1", "latest"} {
+				if _, _, err := tx.PointTag(ctx, name, tag, d, noon); err != nil {
+					return err
+				}
+				want = append(want, name+":"+tag)
+			}
+		}
+		return nil
+	})
+	for limit := 1; limit <= len(want)+1; limit++ {
+		var got []string
+		for after := ""; ; {
+			page := decode[dossier.TagList](t, fmt.Sprintf("%s/api/v1/digests/%s/tags?limit=%d&after=%s", url, d, limit, after))
+			for _, i := range page.Tags {
+				got = append(got, i.Name+":"+i.Tag)
+			}
+			if after = page.Next; after == "" {
+				break
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("in pages of %d (-want +got):\n%s", limit, diff)
+		}
+	}
+	for _, query := range []string{"after=x", "limit=0", "limit=1001", "limit=x"} {
+		if resp, body := get(t, url+"/api/v1/digests/"+string(d)+"/tags?"+query); resp.StatusCode != 400 {
+			t.Errorf("%s: %s %s", query, resp.Status, body)
+		}
 	}
 }
 

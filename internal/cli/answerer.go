@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"time"
 
 	"golang.org/x/term"
 
@@ -23,7 +24,8 @@ type Answerer interface {
 	Images(ctx context.Context, q dossier.ImagesQuery) (dossier.ImageList, error)
 	Dossier(ctx context.Context, ref string, at dossier.Times) (dossier.Dossier, error)
 	Where(ctx context.Context, term string, limit int) (dossier.FoundList, error)
-	History(ctx context.Context, ref string) (dossier.History, error)
+	History(ctx context.Context, ref string, at time.Time) (dossier.History, error)
+	Changes(ctx context.Context, q dossier.TagDiffQuery) (dossier.TagDiff, error)
 	Watch(ctx context.Context, q dossier.ImagesQuery) iter.Seq2[dossier.Change, error]
 }
 

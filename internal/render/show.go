@@ -221,6 +221,22 @@ func History(w io.Writer, h dossier.History, opt Options) error {
 	return writeTable(w, columns, rows, opt)
 }
 
+// Changes writes one line for each tag that differs.
+func Changes(w io.Writer, d dossier.TagDiff, opt Options) error {
+	columns := []column{{title: "TAG", min: 12, tail: true}, {title: "CHANGE"}, {title: "WAS"}, {title: "NOW"}, {title: "SINCE"}}
+	short := func(d dossier.Digest) cell {
+		if d == "" {
+			return cell{"-", styleFaint}
+		}
+		return cell{text: d.Short()}
+	}
+	var rows [][]cell
+	for _, c := range d.Changes {
+		rows = append(rows, []cell{{text: d.Repository + ":" + c.Tag}, {text: string(c.Change)}, short(c.Was), short(c.Now), {text: stamp(c.At)}})
+	}
+	return writeTable(w, columns, rows, opt)
+}
+
 // stamp writes a time for people, in UTC.
 func stamp(t time.Time) string {
 	if t.IsZero() {

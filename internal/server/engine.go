@@ -258,13 +258,13 @@ func (e *Engine) ClustersNamed(ctx context.Context, name string) ([]string, erro
 }
 
 // History returns the tags over time and the layers of what ref means.
-func (e *Engine) History(ctx context.Context, ref string) (dossier.History, error) {
+func (e *Engine) History(ctx context.Context, ref string, at time.Time) (dossier.History, error) {
 	if !dossier.IsLocal(ref) {
-		return e.Answerer.History(ctx, ref)
+		return e.Answerer.History(ctx, ref, at)
 	}
-	d, err := e.digestOf(ctx, ref, dossier.Times{})
+	d, err := e.digestOf(ctx, ref, dossier.Times{Valid: at})
 	if err != nil {
 		return dossier.History{}, err
 	}
-	return e.HistoryOf(ctx, ref, d)
+	return e.HistoryOf(ctx, ref, d, at)
 }

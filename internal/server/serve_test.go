@@ -30,7 +30,8 @@ type answerer interface {
 	Images(ctx context.Context, q dossier.ImagesQuery) (dossier.ImageList, error)
 	Dossier(ctx context.Context, ref string, at dossier.Times) (dossier.Dossier, error)
 	Where(ctx context.Context, term string, limit int) (dossier.FoundList, error)
-	History(ctx context.Context, ref string) (dossier.History, error)
+	History(ctx context.Context, ref string, at time.Time) (dossier.History, error)
+	Changes(ctx context.Context, q dossier.TagDiffQuery) (dossier.TagDiff, error)
 	Watch(ctx context.Context, q dossier.ImagesQuery) iter.Seq2[dossier.Change, error]
 }
 
@@ -203,8 +204,17 @@ func TestSameAnswersHereAndThere(t *testing.T) {
 	} {
 		add("dossier "+ref, func(a answerer) (any, error) { return a.Dossier(t.Context(), ref, dossier.Times{}) })
 		add("past dossier "+ref, func(a answerer) (any, error) { return a.Dossier(t.Context(), ref, past) })
-		add("history "+ref, func(a answerer) (any, error) { return a.History(t.Context(), ref) })
-		add("history "+ref+"/", func(a answerer) (any, error) { return a.History(t.Context(), ref+"/") })
+		add("history "+ref, func(a answerer) (any, error) { return a.History(t.Context(), ref, time.Time{}) })
+		add("past history "+ref, func(a answerer) (any, error) { return a.History(t.Context(), ref, past.Valid) })
+		add("history "+ref+"/", func(a answerer) (any, error) { return a.History(t.Context(), ref+"/", time.Time{}) })
+		add("past history "+ref+"/", func(a answerer) (any, error) { return a.History(t.Context(), ref+"/", past.Valid) })
+		for name, q := range map[string]dossier.TagDiffQuery{
+			"all": {From: time.Unix(1, 0), Limit: 100}, "pages": {From: time.Unix(1, 0), To: w.config.Now(), Limit: 1}, "nothing": {Limit: 1},
+			"backwards": {From: w.config.Now(), To: time.Unix(1, 0), Limit: 1}, "no limit": {From: time.Unix(1, 0)},
+		} {
+			q.Repository = ref
+			add("changes "+name+" "+ref, func(a answerer) (any, error) { return a.Changes(t.Context(), q) })
+		}
 	}
 	for _, term := range []string{"git.example/org/web", "9f2c41d", web, host + "/org/*", "nothing", "", "*", "a&b=c%", web[7:15]} {
 		for _, limit := range []int{1, 100, 0, -1} {
