@@ -20,6 +20,7 @@ import (
 type Repository struct {
 	Path      string
 	Name      string // as in references and tag intervals
+	Upstream  string // the registry of which it is a mirror; empty: it is none
 	CreatedAt time.Time
 }
 
@@ -41,7 +42,7 @@ type RegistryWriter interface {
 	// NameRegistry gives the registry its name if it has none, and returns the one it has.
 	NameRegistry(ctx context.Context, name string) (string, error)
 	// PutRepository adds a repository unless it is there. KindInvalid: the
-	// registry has no name.
+	// registry has no name. KindDenied: it is there and is a mirror.
 	PutRepository(ctx context.Context, path string, at time.Time) (Repository, error)
 	// SetTag points a tag of an own repository at a digest. A fixed tag that
 	// points elsewhere stays and is a KindConflict, with a *TagHeld that says

@@ -42,6 +42,7 @@ type Reader interface {
 	RegistryReader
 	ContentReader
 	GarbageReader
+	UpstreamReader
 }
 
 // Tx reads and writes every topic within one transaction. It sees its own
@@ -59,6 +60,7 @@ type Tx interface {
 	ContentWriter
 	UploadWriter
 	GarbageWriter
+	UpstreamWriter
 }
 
 // FactWriter writes facts. Only the packages ingest and registry use it.

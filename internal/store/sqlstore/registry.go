@@ -17,7 +17,7 @@ const (
 
 	nameRegistry = `INSERT INTO registry (id, name) VALUES (1, $1) ON CONFLICT (id) DO NOTHING`
 
-	repositoryColumns = `path, name, created_at`
+	repositoryColumns = `path, name, upstream, created_at`
 
 	repositoryByPath = `SELECT ` + repositoryColumns + ` FROM repository WHERE path = $1`
 
@@ -26,7 +26,7 @@ const (
 	insertRepository = `
 INSERT INTO repository (path, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (path) DO NOTHING`
 
-	ownRepository = `SELECT 1 FROM repository WHERE name = $1`
+	ownRepository = `SELECT 1 FROM repository WHERE name = $1 AND upstream = ''`
 
 	openTags = `
 SELECT tag FROM tag
@@ -44,7 +44,7 @@ WHERE name = $1 AND tag = $2 ORDER BY from_at DESC, id DESC LIMIT 1`
 
 func scanRepository(row scanner, r *store.Repository) error {
 	var created int64
-	err := row.Scan(&r.Path, &r.Name, &created)
+	err := row.Scan(&r.Path, &r.Name, &r.Upstream, &created)
 	r.CreatedAt = instant(created)
 	return err
 }
@@ -87,6 +87,9 @@ func (t *tx) NameRegistry(ctx context.Context, name string) (string, error) {
 func (t *tx) PutRepository(ctx context.Context, path string, at time.Time) (store.Repository, error) {
 	const op = "making repository"
 	if found, ok, err := one(ctx, t.session, op, scanRepository, repositoryByPath, path); err != nil || ok {
+		if err == nil && found.Upstream != "" {
+			err = dossier.Errorf(dossier.KindDenied, op, path, "it holds what was pulled from "+found.Upstream+"; nothing else goes there")
+		}
 		return found, err
 	}
 	host, err := t.RegistryName(ctx)
