@@ -90,6 +90,21 @@ type Writer interface {
 	Abort(ctx context.Context) error
 }
 
+// Peeker is a Writer whose bytes can be read while they are written. Not every
+// Store has such.
+type Peeker interface {
+	// Peek opens the bytes that were appended, and those that will be: each as
+	// soon as Append asks its reader for the next. They can be read until the
+	// Peek is closed, even after the Writer was ended.
+	Peek() (Peek, error)
+}
+
+// Peek reads the bytes of a Writer. It is safe for concurrent use.
+type Peek interface {
+	io.ReaderAt
+	io.Closer
+}
+
 // Token says where a suspended upload stands. It is for the Store that made it,
 // small (MaxToken) and meant to be kept in the database beside the upload.
 type Token []byte

@@ -145,6 +145,19 @@ func parseToken(key string, token blob.Token) (int64, hash.Hash, error) {
 	return s.Size, h, nil
 }
 
+// Peek implements [blob.Peeker].
+func (w *writer) Peek() (blob.Peek, error) {
+	const op = "reading blob"
+	if w.ended {
+		return nil, fault(op, w.key, errEnded)
+	}
+	f, err := w.store.root.Open(upload(w.key))
+	if err != nil {
+		return nil, fault(op, w.key, err)
+	}
+	return f, nil
+}
+
 // Size implements [blob.Writer].
 func (w *writer) Size() int64 { return w.size }
 
