@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -18,8 +19,9 @@ import (
 // serveOptions are the flags of serve.
 type serveOptions struct {
 	clusterFlags
-	config string      // path
-	given  config.File // by flags
+	config    string      // path
+	given     config.File // by flags
+	upstreams []string
 }
 
 func (o *serveOptions) register(f *pflag.FlagSet) {
@@ -33,6 +35,8 @@ func (o *serveOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&c.TokenFile, "token-file", "", "`file` with tokens, one a line; every request must bring one of them")
 	f.BoolVar(&c.Registry.Off, "no-registry", false, "be no registry")
 	f.StringVar(&c.Registry.Name, "registry-name", "", "`name` of the registry in references; else as before, at first its address")
+	f.StringArrayVar(&o.upstreams, "upstream", nil, "registry `NAME[=URL]` to pull through (several may be given)")
+	f.StringVar(&c.Registry.UpstreamCredentials, "upstream-auth", "", "`file` with accounts for those (docker's config.json)")
 	f.StringSliceVar(&c.Registry.Movable, "movable", nil, "`pattern` REPO:TAG of tags that may move although they look like versions")
 }
 
@@ -46,7 +50,8 @@ answers as JSON under /api/v1 (described at /api/v1/openapi.json), with /healthz
 /readyz and /metrics beside them. Other commands ask a server with --server URL.
 
 It is also an OCI registry, under /v2/: push images to it as HOST:PORT/NAME:TAG. Tags
-that look like versions or commits do not move once they are pushed.
+that look like versions or commits do not move once they are pushed. With --upstream
+docker.io it pulls through, and keeps, what clients ask for as HOST:PORT/docker.io/NAME:TAG.
 
 Beyond loopback a server needs --tls-cert, --tls-key and --token-file. Clients send a
 token from DOSSIER_TOKEN; those of registries send one as the password.
@@ -85,6 +90,9 @@ func (p *program) flagged(c *config.File, flags *pflag.FlagSet, opt serveOptions
 		"no-registry":   func() { c.Registry.Off = given.Registry.Off },
 		"registry-name": func() { c.Registry.Name = given.Registry.Name },
 		"movable":       func() { c.Registry.Movable = given.Registry.Movable },
+		"upstream":      func() { c.Registry.Upstreams = upstreamsOf(opt.upstreams) },
+
+		"upstream-auth": func() { c.Registry.UpstreamCredentials = given.Registry.UpstreamCredentials },
 	}
 	flags.Visit(func(f *pflag.Flag) {
 		if set, ok := settings[f.Name]; ok {
@@ -97,6 +105,16 @@ func (p *program) flagged(c *config.File, flags *pflag.FlagSet, opt serveOptions
 	if c.Data == "" {
 		c.Data = p.global.data // where it lies by default
 	}
+}
+
+// upstreamsOf reads flags NAME or NAME=URL.
+func upstreamsOf(words []string) []config.Upstream {
+	var list []config.Upstream
+	for _, word := range words {
+		name, url, _ := strings.Cut(word, "=")
+		list = append(list, config.Upstream{Name: name, URL: url})
+	}
+	return list
 }
 
 // configured returns the configuration that file, environment and flags give.

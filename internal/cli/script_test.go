@@ -84,6 +84,7 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			"fill":      scriptFill,
 			"push":      scriptPush,
 			"upload":    scriptUpload,
+			"download":  scriptDownload,
 			"layout":    scriptLayout,
 			"archive":   scriptArchive,
 			"documents": scriptDocuments,

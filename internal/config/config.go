@@ -14,6 +14,8 @@
 // read, as the environment is put over the file by [File.Environ].
 package config
 
+import "time"
+
 // File is the configuration of a server.
 type File struct {
 	Data      string `yaml:"data"`     // directory of the embedded store
@@ -51,4 +53,17 @@ type Registry struct {
 	Name    string   `yaml:"name"`    // HOST or HOST:PORT in references; empty: as before, at first the address
 	Movable []string `yaml:"movable"` // patterns REPOSITORY:TAG of tags that may move although they look like versions
 	Sparse  bool     `yaml:"sparse"`  // take indexes of which not all manifests are there
+	// Upstreams are registries that are pulled through. UpstreamCredentials is a file
+	// in the form of Docker's configuration, for those that name none of their own.
+	Upstreams           []Upstream `yaml:"upstreams"`
+	UpstreamCredentials string     `yaml:"upstreamCredentials"`
+}
+
+// Upstream is a registry that is pulled through.
+type Upstream struct {
+	Name        string        `yaml:"name"`        // HOST or HOST:PORT in references
+	URL         string        `yaml:"url"`         // where it is asked; empty: https and the name
+	Realm       string        `yaml:"realm"`       // token service that credentials may be sent to, HOST or HOST:PORT
+	Credentials string        `yaml:"credentials"` // file in the form of Docker's configuration
+	Fresh       time.Duration `yaml:"fresh"`       // how long it counts where a tag was seen to point; 0: 1 minute
 }

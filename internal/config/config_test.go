@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -25,11 +26,18 @@ cluster:
 registry:
   name: registry.example
   movable: ["dev/*:*"]
+  upstreams:
+    - name: docker.io
+      fresh: 5m
+    - {name: quay.io, url: "https://mirror.example", realm: auth.example, credentials: quay.json}
 `))
 	want := File{
 		Data: "/var/lib/dossier", Listen: "127.0.0.1:0", TLS: TLS{"a.crt", "a.key"},
 		PlainHTTP: []string{"one.example", "two.example"}, Cluster: Cluster{Namespaces: []string{"web"}},
-		Registry: Registry{Name: "registry.example", Movable: []string{"dev/*:*"}},
+		Registry: Registry{Name: "registry.example", Movable: []string{"dev/*:*"}, Upstreams: []Upstream{
+			{Name: "docker.io", Fresh: 5 * time.Minute},
+			{Name: "quay.io", URL: "https://mirror.example", Realm: "auth.example", Credentials: "quay.json"},
+		}},
 	}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
@@ -51,6 +59,7 @@ func TestParseFaults(t *testing.T) {
 		{"offline: perhaps\nplainHTTP: secret\n", []string{"line 1: want true or false", "line 2: want a list of texts"}},
 		{"tls: secret\n", []string{"line 1: want fields with values"}},
 		{"data: [secret]\n", []string{"line 1: want text"}},
+		{"registry:\n  upstreams:\n  - {name: a, fresh: secret}\n  - {nam: b}\n", []string{"line 3: want a time such as 5m", `line 4: there is no field "nam"`}},
 		{"- secret\n", []string{"line 1: want fields with values"}},
 		{"data: a\n---\ndata: b\n", []string{"more than one document"}},
 		{"data: \"secret\n", []string{"line "}},
@@ -84,11 +93,13 @@ func TestParseFaults(t *testing.T) {
 func TestRead(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "dossier.yaml")
-	if err := os.WriteFile(path, []byte("data: here\ntokenFile: /there\n"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("data: here\ntokenFile: /there\nregistry: {upstreams: [{credentials: x}]}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	got, err := Read(path)
-	if want := (File{Data: filepath.Join(dir, "here"), TokenFile: "/there"}); err != nil || !cmp.Equal(got, want) {
+	if want := (File{Data: filepath.Join(dir, "here"), TokenFile: "/there", Registry: Registry{
+		Upstreams: []Upstream{{Credentials: filepath.Join(dir, "x")}},
+	}}); err != nil || !cmp.Equal(got, want) {
 		t.Errorf("%+v, %v, want %+v", got, err, want)
 	}
 	if err := os.WriteFile(path, []byte("a: 1\nb: 2\n"), 0o600); err != nil {

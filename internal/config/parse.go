@@ -61,9 +61,13 @@ func in(path string, err error) error {
 
 // resolve makes paths that are not absolute relative to dir.
 func (f *File) resolve(dir string) {
-	for _, path := range []*string{
-		&f.Data, &f.TLS.Cert, &f.TLS.Key, &f.TokenFile, &f.RegistryCA, &f.Cluster.Kubeconfig,
-	} {
+	paths := []*string{
+		&f.Data, &f.TLS.Cert, &f.TLS.Key, &f.TokenFile, &f.RegistryCA, &f.Cluster.Kubeconfig, &f.Registry.UpstreamCredentials,
+	}
+	for i := range f.Registry.Upstreams {
+		paths = append(paths, &f.Registry.Upstreams[i].Credentials)
+	}
+	for _, path := range paths {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(dir, *path)
 		}

@@ -67,7 +67,9 @@ func (l *lane) waited(d time.Duration) {
 func (l *lane) usage() HostUsage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.used
+	used := l.used
+	used.Until = l.until
+	return used
 }
 
 // counted counts the bytes of a body.

@@ -270,8 +270,9 @@ func (r *repository) tags(ctx context.Context, last string, n int) (tags []strin
 	return list.Tags, nextPage(resp.Header) != nil, nil
 }
 
-// pages reads all pages of a list.
+// pages reads all pages of a list, which together have at most Limits.Manifest bytes.
 func (r *repository) pages(ctx context.Context, q question, take func(page []byte) error) error {
+	total := int64(0)
 	for range maxPages {
 		resp, err := r.ask(ctx, q)
 		if err != nil {
@@ -280,6 +281,9 @@ func (r *repository) pages(ctx context.Context, q question, take func(page []byt
 		b, err := r.readPage(q, resp)
 		if err != nil {
 			return err
+		}
+		if total += int64(len(b)); total > r.network.limits.Manifest {
+			return limitError(q.op, q.subject, "Manifest", r.network.limits.Manifest, "the list has more bytes")
 		}
 		if err := take(b); err != nil {
 			return err

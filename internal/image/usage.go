@@ -24,6 +24,7 @@ type HostUsage struct {
 	// "100;w=21600" is 100 in six hours.
 	Limit     string
 	Remaining string
+	Until     time.Time // the host wants no requests before; may be over
 }
 
 // Requests returns the sum over all hosts.

@@ -40,6 +40,9 @@ func (c *call) deleteManifest(ctx context.Context) error {
 		if err != nil {
 			return when(err, dossier.KindNotFound, CodeNameUnknown)
 		}
+		if repo.Upstream != "" {
+			return c.forget(ctx, tx, repo, at)
+		}
 		tags := []store.NameTag{{Name: repo.Name, Tag: c.Tag}}
 		if c.Tag == "" {
 			if err := tx.DeleteManifest(ctx, c.deletion(at)); err != nil {
@@ -58,6 +61,15 @@ func (c *call) deleteManifest(ctx context.Context) error {
 	}
 	c.w.WriteHeader(http.StatusAccepted)
 	return nil
+}
+
+// forget removes a manifest from a mirror. Its tags are what is seen elsewhere,
+// where nobody deletes them from here.
+func (c *call) forget(ctx context.Context, tx store.Tx, repo store.Repository, at time.Time) error {
+	if c.Tag != "" {
+		return fault(CodeUnsupported, "the tags of %s are those of %s", c.Repository, repo.Upstream)
+	}
+	return tx.DeleteManifest(ctx, c.deletion(at))
 }
 
 // tagsOf returns the tags of a repository that point at a digest now.

@@ -16,7 +16,12 @@
 // moves; any number of equal handlers may share a database and a blob store,
 // and each goes on with the uploads of the others.
 //
-// It does not say who may do what (Config.Admit does), keeps no record of pulls,
-// and reads nothing from other registries. Garbage is collected by package care,
+// What is asked for by a path that is one of an upstream (Config.Upstreams) is
+// pulled through: mirror.go finds out which requests those are, and the files
+// pull_*.go serve them. What was pulled through is kept like a push, except that
+// its repository may lack what a manifest needs.
+//
+// It does not say who may do what (Config.Admit does), and keeps no record of
+// pulls. Garbage is collected by package care,
 // which leaves alone what a client was told of as long as Config.Lease lasts.
 package registry

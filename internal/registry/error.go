@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"dossier.dev/dossier"
 )
@@ -43,6 +44,7 @@ const (
 	CodeTagFixed          Code = "TAG_IMMUTABLE"
 	CodeUnavailable       Code = "UNAVAILABLE"
 	CodeNoSpace           Code = "INSUFFICIENT_STORAGE"
+	CodeUpstream          Code = "UPSTREAM_INVALID"
 	CodeNotFound          Code = "NOT_FOUND"
 	CodeInternal          Code = "UNKNOWN"
 )
@@ -72,6 +74,7 @@ var statuses = map[Code]int{
 	CodeTagFixed:            http.StatusConflict,
 	CodeUnavailable:         http.StatusServiceUnavailable,
 	CodeNoSpace:             http.StatusInsufficientStorage,
+	CodeUpstream:            http.StatusBadGateway,
 	CodeNotFound:            http.StatusNotFound,
 	CodeInternal:            http.StatusInternalServerError,
 }
@@ -94,6 +97,8 @@ type Error struct {
 	Code   Code
 	Detail any // as JSON; may be nil
 	Err    error
+	// RetryAfter is when to ask again; 0: as its status says.
+	RetryAfter time.Duration
 }
 
 // Error implements error.
@@ -168,7 +173,11 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	header := w.Header()
 	switch status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-		header.Set("Retry-After", strconv.Itoa(retryAfter))
+		pause := retryAfter * time.Second
+		if e, ok := errors.AsType[*Error](err); ok && e.RetryAfter > 0 {
+			pause = e.RetryAfter
+		}
+		header.Set("Retry-After", strconv.FormatInt(int64((pause+time.Second-1)/time.Second), 10))
 	}
 	respond(w, r, status, map[string][]problem{"errors": {p}})
 }

@@ -12,6 +12,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob"
+	"dossier.dev/dossier/internal/registry/upstream"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -55,6 +56,11 @@ type Config struct {
 	Sparse bool
 	// Programs asks for the programs that pushed images start.
 	Programs bool
+	// Upstreams are registries that are pulled through. nil: none.
+	Upstreams *upstream.Set
+	// Spool is a directory for what is downloaded, where the blob store cannot be
+	// read while it is written to. Empty: that of the system.
+	Spool string
 	// Observe is told of every request that was answered. nil: nobody is.
 	Observe func(Call)
 
@@ -79,6 +85,7 @@ type Call struct {
 type Handler struct {
 	config Config
 	slots  chan struct{} // one for each request under way
+	pulls  *pulls
 }
 
 // New returns a Handler. It gives the registry its name if it has none.
@@ -107,8 +114,15 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, self := c.Upstreams.Named(c.Name); self {
+		return nil, dossier.Errorf(dossier.KindInvalid, "configuring upstream", c.Name, "it is the name of the registry itself")
+	}
+	h.pulls = newPulls(c)
 	return h, nil
 }
+
+// Close ends what was begun for requests and may outlive them, and waits for it.
+func (h *Handler) Close() { h.pulls.close() }
 
 // errName says what a registry is called already.
 type errName string
@@ -121,9 +135,10 @@ func (h *Handler) now() time.Time { return dossier.Instant(h.config.Now()) }
 type call struct {
 	*Handler
 	Request
-	who Caller
-	w   *recorder
-	r   *http.Request
+	mirror *mirror // that the request is about; nil: none
+	who    Caller
+	w      *recorder
+	r      *http.Request
 }
 
 // methods is the table of what does each kind of request. A method returns an
@@ -180,11 +195,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) serve(w *recorder, r *http.Request, q Request) error {
+	m, unknown := h.route(&q, r)
 	who, err := h.admit(w, r)
 	if err != nil {
 		return err
 	}
-	c := &call{Handler: h, Request: q, who: who, w: w, r: r}
+	if unknown != nil {
+		return unknown
+	}
+	c := &call{Handler: h, Request: q, mirror: m, who: who, w: w, r: r}
+	if m != nil {
+		return c.pull(r.Context())
+	}
 	return methods[q.Kind](c, r.Context())
 }
 

@@ -62,6 +62,7 @@ func newLabOn(t testing.TB, config sqlstore.Config, change func(*registry.Config
 	l.url = server.URL
 	t.Cleanup(func() {
 		server.Close()
+		l.handler.Close()
 		if err := db.Close(); err != nil {
 			t.Error(err)
 		}

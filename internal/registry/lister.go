@@ -31,6 +31,10 @@ func (c *call) next(path, last string, n int) {
 	if c.ArtifactType != "" {
 		query.Set("artifactType", c.ArtifactType)
 	}
+	if c.Namespace != "" {
+		path = c.r.URL.Path
+		query.Set("ns", c.Namespace)
+	}
 	c.w.Header().Set("Link", "<"+path+"?"+query.Encode()+`>; rel="next"`)
 }
 
@@ -48,15 +52,21 @@ func (c *call) listTags(ctx context.Context) error {
 	if err != nil {
 		return when(err, dossier.KindNotFound, CodeNameUnknown)
 	}
+	c.sendTags(tags, n)
+	return nil
+}
+
+// sendTags sends a page of tags: up to n of those, of which there may be more.
+func (c *call) sendTags(tags []string, n int) {
 	if len(tags) > n {
-		tags = tags[:n]
-		c.next("/v2/"+c.Repository+"/tags/list", tags[n-1], n)
+		if tags = tags[:n]; n > 0 {
+			c.next("/v2/"+c.Repository+"/tags/list", tags[n-1], n)
+		}
 	}
 	respond(c.w, c.r, http.StatusOK, struct {
 		Name string   `json:"name"`
 		Tags []string `json:"tags"`
 	}{c.Repository, orEmpty(tags)})
-	return nil
 }
 
 // listRepositories lists all repositories.
@@ -137,6 +147,12 @@ func (c *call) listReferrers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.sendReferrers(list, more, n)
+	return nil
+}
+
+// sendReferrers sends a page of referrers.
+func (c *call) sendReferrers(list []descriptor, more bool, n int) {
 	if more {
 		c.next("/v2/"+c.Repository+"/referrers/"+string(c.Digest), string(list[len(list)-1].Digest), n)
 	}
@@ -150,7 +166,6 @@ func (c *call) listReferrers(ctx context.Context) error {
 		MediaType     string       `json:"mediaType"`
 		Manifests     []descriptor `json:"manifests"`
 	}{2, mediaIndex, list})
-	return nil
 }
 
 const mediaIndex = "application/vnd.oci.image.index.v1+json"

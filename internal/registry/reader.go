@@ -32,6 +32,11 @@ func (c *call) getBlob(ctx context.Context) error {
 	if err != nil {
 		return when(err, dossier.KindNotFound, CodeBlobUnknown)
 	}
+	return c.sendBlob(ctx, b)
+}
+
+// sendBlob sends a blob that is kept.
+func (c *call) sendBlob(ctx context.Context, b store.Blob) error {
 	content := &lazy{ctx: ctx, blobs: c.config.Blobs, blob: b}
 	defer content.Close()
 	var from io.ReadSeeker = content
@@ -69,12 +74,17 @@ func (c *call) renew(ctx context.Context, lease func(store.Tx, context.Context, 
 
 // serve sends bytes by their digest, with ranges and conditions (RFC 9110).
 func (c *call) serve(from io.ReadSeeker, d dossier.Digest, mediaType string) {
+	c.describeBytes(d, mediaType)
+	http.ServeContent(c.w, c.r, "", time.Time{}, from)
+}
+
+// describeBytes says what bytes that go by their digest are.
+func (c *call) describeBytes(d dossier.Digest, mediaType string) {
 	header := c.w.Header()
 	header.Set("Content-Type", mediaType)
 	header.Set("Docker-Content-Digest", string(d))
 	header.Set("Etag", `"`+string(d)+`"`)
 	header.Set("Cache-Control", "no-cache") // by digest one could say more, but access may end
-	http.ServeContent(c.w, c.r, "", time.Time{}, from)
 }
 
 // getManifest serves a manifest by digest or tag ("Pulling manifests").

@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -51,6 +52,7 @@ type Request struct {
 	Tag        string         // of a manifest, when it does not go by its digest
 	Upload     string         // ID
 
+	Namespace    string         // registry that the client's reference names, when that is told; see route
 	Mount        dossier.Digest // a blob to take from elsewhere
 	From         string         // path of the repository to take it from; empty: any
 	Algorithm    string         // that an upload's digest will have; empty: not said
@@ -66,11 +68,13 @@ const (
 	maxTags       = 100 // that one push sets
 	maxQuery      = 16 << 10
 	maxFilter     = 255 // characters of an artifact type
+	maxNamespace  = 255 // characters of the name of a registry
 )
 
 var (
 	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
 	tagPattern        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+	namespacePattern  = regexp.MustCompile(fmt.Sprintf(`^[a-zA-Z0-9._:\[\]-]{0,%d}$`, maxNamespace))
 	uploadPattern     = regexp.MustCompile(`^[A-Z2-7]{26}$`) // as crypto/rand.Text makes them
 )
 
@@ -100,7 +104,14 @@ func Parse(method string, u *url.URL) (Request, error) {
 		q := Request{Kind: KindCatalog}
 		return choose(read, q, q.page(query))
 	}
-	return parseEndpoint(method, strings.Split(rest, "/"), query)
+	q, err := parseEndpoint(method, strings.Split(rest, "/"), query)
+	if q.Namespace = query.Get("ns"); err == nil && !namespacePattern.MatchString(q.Namespace) {
+		err = fault(CodeNameInvalid, "ns is no name of a registry")
+	}
+	if err != nil {
+		return Request{}, err
+	}
+	return q, nil
 }
 
 // choose returns a request when its method is one that the endpoint has.

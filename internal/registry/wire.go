@@ -76,6 +76,10 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // test, does without.
 func (w *recorder) extend() { _ = w.control.SetWriteDeadline(time.Now().Add(WriteTimeout)) }
 
+// rest takes the deadline back: what follows is not up to the client. Writing
+// sets it anew.
+func (w *recorder) rest() { _ = w.control.SetWriteDeadline(time.Time{}) }
+
 // body is the body of a request: bounded, and read under a deadline for each
 // part. Who sends a byte now and then does not hold a place for ever: on average it must
 // be MinRate. It remembers its own error, so that a failure of the client is told from

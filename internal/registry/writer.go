@@ -92,8 +92,10 @@ func (c *call) readPush(ctx context.Context) (*push, error) {
 	p.describe(c.config.Sparse)
 	p.manifest.Repository, p.manifest.PushedAt = c.Repository, c.now()
 	p.manifest.KeptUntil = p.manifest.PushedAt.Add(c.config.Lease)
-	if err := c.readConfig(ctx, p); err != nil {
+	if missing, err := c.readConfig(ctx, p); err != nil {
 		return nil, err
+	} else if missing != "" {
+		return nil, missingError(p.node.Digest, []dossier.Digest{missing})
 	}
 	return p, nil
 }
@@ -168,42 +170,61 @@ func isManifest(mediaType string) bool {
 
 // readConfig reads the configuration of an image, whose facts are taken with
 // those of the manifest. What cannot be read as one is a blob like any other.
-func (c *call) readConfig(ctx context.Context, p *push) error {
-	if p.node.Kind != dossier.ImageManifest {
-		return nil
+// When the repository lacks it, missing is its digest.
+func (h *Handler) readConfig(ctx context.Context, p *push) (missing dossier.Digest, err error) {
+	edge, ok := p.configEdge()
+	if !ok {
+		return "", nil
 	}
-	at := slices.IndexFunc(p.node.Edges, func(e dossier.Edge) bool { return e.Role == dossier.RoleConfig })
-	if at < 0 {
-		return nil
-	}
-	edge := p.node.Edges[at]
 	var b store.Blob
-	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
-		b, err = r.LinkedBlob(ctx, c.Repository, edge.Child)
+	err = h.config.Store.View(ctx, func(r store.Reader) (err error) {
+		b, err = r.LinkedBlob(ctx, p.manifest.Repository, edge.Child)
 		return err
 	})
 	switch {
 	case dossier.KindOf(err) == dossier.KindNotFound:
-		return missingError(p.node.Digest, []dossier.Digest{edge.Child})
+		return edge.Child, nil
 	case err != nil:
-		return err
-	case b.Size > maxConfig:
-		return nil
+		return "", err
 	}
-	from, err := c.config.Blobs.Open(ctx, b.Key, 0, -1)
+	text, err := h.readSmall(ctx, b)
+	if err != nil || text == nil {
+		return "", err
+	}
+	node, err := image.ParseConfig(image.Descriptor{MediaType: edge.MediaType, Digest: edge.Child}, text)
+	if err == nil {
+		p.config, p.node.Platform = &node, node.Platform
+	}
+	return "", nil
+}
+
+// configEdge returns the edge to the configuration of an image.
+func (p *push) configEdge() (dossier.Edge, bool) {
+	if p.node.Kind != dossier.ImageManifest {
+		return dossier.Edge{}, false
+	}
+	at := slices.IndexFunc(p.node.Edges, func(e dossier.Edge) bool { return e.Role == dossier.RoleConfig })
+	if at < 0 {
+		return dossier.Edge{}, false
+	}
+	return p.node.Edges[at], true
+}
+
+// readSmall reads a blob that is small enough for a configuration, else nil.
+func (h *Handler) readSmall(ctx context.Context, b store.Blob) ([]byte, error) {
+	if b.Size > maxConfig {
+		return nil, nil
+	}
+	from, err := h.config.Blobs.Open(ctx, b.Key, 0, -1)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer from.Close()
 	var text bytes.Buffer
 	if _, err := text.ReadFrom(io.LimitReader(from, maxConfig)); err != nil {
-		return fmt.Errorf("reading the configuration %s: %w", edge.Child, err)
+		return nil, fmt.Errorf("reading the configuration %s: %w", b.Digest, err)
 	}
-	node, err := image.ParseConfig(image.Descriptor{MediaType: edge.MediaType, Digest: edge.Child}, text.Bytes())
-	if err == nil {
-		p.config, p.node.Platform = &node, node.Platform
-	}
-	return nil
+	return text.Bytes(), nil
 }
 
 // missingError says what a manifest needs and the repository lacks.
@@ -229,6 +250,26 @@ func (c *call) keep(ctx context.Context, tx store.Tx, p *push) error {
 	if len(missing) > 0 {
 		return missingError(p.node.Digest, missing)
 	}
+	isNew, err := p.learn(ctx, tx, repo.Name)
+	if err != nil {
+		return err
+	}
+	if isNew && p.node.Kind == dossier.ImageManifest && c.config.Programs {
+		if _, err := tx.Enqueue(ctx, record.Program{Name: repo.Name, Manifest: p.node.Digest}.Job()); err != nil {
+			return err
+		}
+	}
+	for _, tag := range p.tags {
+		if err := c.setTag(ctx, tx, store.NameTag{Name: repo.Name, Tag: tag}, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// learn records what a manifest is, and that a repository of that name has it.
+// It reports whether the manifest is new.
+func (p *push) learn(ctx context.Context, tx store.Tx, name string) (bool, error) {
 	nodes := []image.Node{p.node}
 	if p.config != nil {
 		nodes = append(nodes, *p.config)
@@ -237,29 +278,16 @@ func (c *call) keep(ctx context.Context, tx store.Tx, p *push) error {
 	for _, n := range nodes {
 		isNew, err := record.Node(ctx, tx, n, nodes)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if isNew {
 			changed = append(changed, n.Digest)
 		}
-		if isNew && n.Kind == dossier.ImageManifest && c.config.Programs {
-			if _, err := tx.Enqueue(ctx, record.Program{Name: repo.Name, Manifest: n.Digest}.Job()); err != nil {
-				return err
-			}
-		}
 	}
 	if err := record.Terms(ctx, tx, changed...); err != nil {
-		return err
+		return false, err
 	}
-	if err := record.Name(ctx, tx, p.node.Digest, repo.Name, at); err != nil {
-		return err
-	}
-	for _, tag := range p.tags {
-		if err := c.setTag(ctx, tx, store.NameTag{Name: repo.Name, Tag: tag}, p); err != nil {
-			return err
-		}
-	}
-	return nil
+	return slices.Contains(changed, p.node.Digest), record.Name(ctx, tx, p.node.Digest, name, p.manifest.PushedAt)
 }
 
 // setTag points a tag at what was pushed.

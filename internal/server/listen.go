@@ -59,6 +59,9 @@ func (c ServeConfig) Validate() error {
 	}
 	if !c.Registry.Off {
 		c.validateRegistry(fault)
+		for _, u := range c.upstreams() {
+			faults = append(faults, u.Validate())
+		}
 	}
 	return errors.Join(faults...)
 }

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob/disk"
 	"dossier.dev/dossier/internal/registry"
+	"dossier.dev/dossier/internal/registry/upstream"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -34,8 +36,16 @@ const sweepEvery = time.Hour
 // ownRegistry is the registry that a server is.
 type ownRegistry struct {
 	*registry.Handler
-	name  string
-	blobs *disk.Store
+	name      string
+	blobs     *disk.Store
+	upstreams *upstream.Set
+}
+
+// close ends what requests have begun.
+func (o *ownRegistry) close() error {
+	o.Handler.Close()
+	o.upstreams.CloseIdle()
+	return o.blobs.Close()
 }
 
 // openRegistry opens the registry in the engine's store. It keeps the name that it has
@@ -52,17 +62,34 @@ func openRegistry(ctx context.Context, c ServeConfig, a access, e *Engine, addr 
 		}
 	}
 	var err error
+	own.upstreams, err = upstream.Open(c.upstreams(), upstream.Options{
+		Offline: c.Offline, CAFile: c.RegistryCA, Dial: c.Dial, Logger: e.config.Logger, Now: e.config.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
 	if own.blobs, err = disk.Open(disk.Config{Dir: filepath.Join(c.Data, BlobsDir)}); err != nil {
 		return nil, err
 	}
 	own.Handler, err = registry.New(ctx, registry.Config{
 		Store: e.store, Blobs: own.blobs, Name: own.name, Admit: a.admit, Fixed: fixedTag(c.Registry.Movable),
-		Sparse: c.Registry.Sparse, Programs: true, Observe: metrics.observe, Logger: e.config.Logger, Now: e.config.Now,
+		Sparse: c.Registry.Sparse, Programs: true, Upstreams: own.upstreams, Spool: c.Data, Observe: metrics.observe, Logger: e.config.Logger, Now: e.config.Now,
 	})
 	if err != nil {
 		return nil, errors.Join(err, own.blobs.Close())
 	}
 	return own, nil
+}
+
+// upstreams are the registries that are pulled through.
+func (c ServeConfig) upstreams() []upstream.Config {
+	var list []upstream.Config
+	for _, u := range c.Registry.Upstreams {
+		list = append(list, upstream.Config{
+			Name: u.Name, URL: u.URL, Realm: u.Realm, Credentials: cmp.Or(u.Credentials, c.Registry.UpstreamCredentials), Fresh: u.Fresh,
+		})
+	}
+	return list
 }
 
 // validateRegistry tells fault all that is wrong with the configuration of the
@@ -101,16 +128,32 @@ func fixedTag(movable []string) func(repository, tag string) bool {
 	}
 }
 
-// layer opens a layer of an image that lies in the registry itself.
+// layer opens a layer of an image that lies in the registry itself. One that
+// lies elsewhere and is pulled through is opened when it is kept.
 func (o *ownRegistry) layer(ctx context.Context, ref string, d dossier.Digest) (io.ReadCloser, bool, error) {
-	if o == nil || !strings.HasPrefix(ref, o.name+"/") {
+	if o == nil {
 		return nil, false, nil
+	}
+	if strings.HasPrefix(ref, o.name+"/") {
+		parsed, err := dossier.ParseReference(ref)
+		if err != nil {
+			return nil, true, err
+		}
+		from, err := o.Blob(ctx, parsed.Repository, d)
+		return from, true, err
 	}
 	parsed, err := dossier.ParseReference(ref)
 	if err != nil {
-		return nil, true, err
+		return nil, false, nil // whoever reads it says so
 	}
-	from, err := o.Blob(ctx, parsed.Repository, d)
+	u, ok := o.upstreams.Named(parsed.Registry)
+	if !ok {
+		return nil, false, nil
+	}
+	from, err := o.Blob(ctx, u.Prefix()+"/"+parsed.Repository, d)
+	if dossier.KindOf(err) == dossier.KindNotFound {
+		return nil, false, nil
+	}
 	return from, true, err
 }
 

@@ -107,7 +107,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // run serves on listener, which it closes.
-func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.Addr)) error {
+func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.Addr)) (err error) {
 	// Requests outlive ctx: they are finished.
 	requests, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
@@ -149,7 +149,7 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 			s.own.sweep(ctx, s.engine)
 			return nil
 		})
-		defer s.own.blobs.Close()
+		defer func() { err = errors.Join(err, s.own.close()) }()
 	}
 	ready(listener.Addr())
 	return group.Wait()

@@ -112,6 +112,20 @@ func (d *Downloads) Join(ctx context.Context, key string, open func(ctx context.
 	return r, nil
 }
 
+// Size returns the size of a blob that is on its way, if it is and that is known.
+func (d *Downloads) Size(key string) (int64, bool) {
+	d.mu.Lock()
+	b, ok := d.active[key]
+	d.mu.Unlock()
+	if !ok {
+		return 0, false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	size := b.total()
+	return size, size >= 0 && b.peek != nil
+}
+
 // start begins a download. The caller holds the lock.
 func (d *Downloads) start(ctx context.Context, key string, open func(ctx context.Context) (*Source, error)) *download {
 	// It belongs to all who wait, not to the first.
