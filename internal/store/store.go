@@ -261,7 +261,11 @@ type PlaceQuery struct {
 	Key        string           // Place.Key
 	Digests    []dossier.Digest // Place.Digest
 	Asked      []string         // Place.Asked
-	At         time.Time        // zero: open ones
+	// Related selects, instead of the places that have one of Digests and one of
+	// Asked, those that have either, and all that ask for the same as a place
+	// that has one of Digests.
+	Related bool
+	At      time.Time // zero: open ones
 }
 
 // BlobWriter keeps where the bytes of a digest lie.

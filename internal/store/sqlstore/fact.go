@@ -37,21 +37,17 @@ RETURNING position`
 
 	insertRetraction = `INSERT INTO retraction (fact, by, recorded_at) VALUES ($1, $2, $3)`
 
-	// factsHolding ranks the facts of each subject, kind and source that are
-	// known and valid by then and not taken back, newest first.
-	factsHolding = `
-WITH ranked AS (
-    SELECT f.position AS held, ROW_NUMBER() OVER (
-        PARTITION BY f.subject, f.kind, f.source ORDER BY f.valid_at DESC, f.seq DESC) AS nth
-    FROM fact AS f
-    WHERE f.subject IN (SELECT key FROM json_each($1))
-      AND f.kind <> 'retraction'
-      AND ($2 = '{}' OR f.kind IN (SELECT key FROM json_each($3)))
-      AND f.recorded_at <= $4 AND f.valid_at <= $5
-      AND NOT EXISTS (SELECT 1 FROM retraction AS r WHERE r.fact = f.position AND r.recorded_at <= $4)
-)
-SELECT ` + factColumns + ` FROM ranked JOIN fact ON position = held
-WHERE nth = 1 ORDER BY subject, kind, source`
+	// factsKnown gives the facts of each subject, kind and source that are known
+	// and valid by then and not taken back, the newest last: in the order of the
+	// index, so that nothing is sorted. It is completed by ofKinds and
+	// factsKnownOrder.
+	factsKnown = `
+SELECT ` + factColumns + ` FROM fact
+WHERE subject IN (SELECT key FROM json_each($1))
+  AND kind <> 'retraction' AND recorded_at <= $2 AND valid_at <= $3
+  AND NOT EXISTS (SELECT 1 FROM retraction AS r WHERE r.fact = position AND r.recorded_at <= $2)`
+	ofKinds         = ` AND kind IN (SELECT key FROM json_each($4))`
+	factsKnownOrder = ` ORDER BY subject, kind, source, valid_at, seq`
 
 	factChain = `SELECT ` + factColumns + ` FROM fact WHERE subject = $1 AND seq > $2 ORDER BY seq LIMIT $3`
 
@@ -183,11 +179,18 @@ func (r reader) Fact(ctx context.Context, id dossier.Digest) (dossier.Fact, erro
 // Holding implements [store.FactReader].
 func (r reader) Holding(ctx context.Context, subjects []dossier.Digest, at dossier.Times, kinds ...dossier.FactKind) iter.Seq2[dossier.Fact, error] {
 	return func(yield func(dossier.Fact, error) bool) {
-		kindKeys, err := keys(kinds)
-		if err != nil {
-			yield(dossier.Fact{}, err)
-			return
+		query := factsKnown
+		args := []any{"", bound(at.Recorded), bound(at.Valid)}
+		if len(kinds) > 0 {
+			kindKeys, err := keys(kinds)
+			if err != nil {
+				yield(dossier.Fact{}, err)
+				return
+			}
+			query += ofKinds
+			args = append(args, kindKeys)
 		}
+		query += factsKnownOrder
 		sorted := slices.Compact(slices.Sorted(slices.Values(subjects)))
 		for part := range slices.Chunk(sorted, holdingSubjects) {
 			subjectKeys, err := keys(part)
@@ -195,19 +198,27 @@ func (r reader) Holding(ctx context.Context, subjects []dossier.Digest, at dossi
 				yield(dossier.Fact{}, err)
 				return
 			}
-			facts, err := all(ctx, r.session, "reading facts", scanFact, factsHolding,
-				subjectKeys, kindKeys, kindKeys, bound(at.Recorded), bound(at.Valid))
+			args[0] = subjectKeys
+			facts, err := all(ctx, r.session, "reading facts", scanFact, query, args...)
 			if err != nil {
 				yield(dossier.Fact{}, err)
 				return
 			}
-			for _, f := range facts {
+			for i, f := range facts {
+				if i+1 < len(facts) && sayTheSame(f, facts[i+1]) {
+					continue // the next one is newer
+				}
 				if !yield(f.Fact, nil) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// sayTheSame reports whether only the newer of two facts can hold.
+func sayTheSame(a, b store.Positioned) bool {
+	return a.Subject == b.Subject && a.Kind == b.Kind && a.Source == b.Source
 }
 
 // Chain implements [store.FactReader].

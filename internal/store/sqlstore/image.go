@@ -37,17 +37,18 @@ WHERE digest IN (SELECT key FROM json_each($1))`
 SELECT digest, kind, media_type, size, platform FROM image
 WHERE digest > $1 ORDER BY digest LIMIT $2`
 
+	// edgesFrom and edgesTo are completed by ofRoles and their orders.
 	edgesFrom = `
 SELECT parent, position, role, child, media_type, size, platform FROM edge
-WHERE parent IN (SELECT key FROM json_each($1))
-  AND ($2 = '{}' OR role IN (SELECT key FROM json_each($3)))
-ORDER BY parent, position, role, child`
+WHERE parent IN (SELECT key FROM json_each($1))`
+	edgesFromOrder = ` ORDER BY parent, position, role, child`
 
 	edgesTo = `
 SELECT parent, position, role, child, media_type, size, platform FROM edge
-WHERE child IN (SELECT key FROM json_each($1))
-  AND ($2 = '{}' OR role IN (SELECT key FROM json_each($3)))
-ORDER BY child, parent, position, role`
+WHERE child IN (SELECT key FROM json_each($1))`
+	edgesToOrder = ` ORDER BY child, parent, position, role`
+
+	ofRoles = ` AND role IN (SELECT key FROM json_each($2))`
 
 	namesOf = `
 SELECT digest, name, first_seen FROM name
@@ -127,15 +128,15 @@ func (r reader) ListImages(ctx context.Context, after dossier.Digest, limit int)
 
 // Edges implements [store.ImageReader].
 func (r reader) Edges(ctx context.Context, parents []dossier.Digest, roles ...dossier.Role) ([]dossier.Edge, error) {
-	return r.edges(ctx, edgesFrom, parents, roles)
+	return r.edges(ctx, edgesFrom, edgesFromOrder, parents, roles)
 }
 
 // Parents implements [store.ImageReader].
 func (r reader) Parents(ctx context.Context, children []dossier.Digest, roles ...dossier.Role) ([]dossier.Edge, error) {
-	return r.edges(ctx, edgesTo, children, roles)
+	return r.edges(ctx, edgesTo, edgesToOrder, children, roles)
 }
 
-func (r reader) edges(ctx context.Context, query string, ends []dossier.Digest, roles []dossier.Role) ([]dossier.Edge, error) {
+func (r reader) edges(ctx context.Context, query, order string, ends []dossier.Digest, roles []dossier.Role) ([]dossier.Edge, error) {
 	if len(ends) == 0 {
 		return nil, nil
 	}
@@ -143,11 +144,16 @@ func (r reader) edges(ctx context.Context, query string, ends []dossier.Digest, 
 	if err != nil {
 		return nil, err
 	}
-	roleKeys, err := keys(roles)
-	if err != nil {
-		return nil, err
+	args := []any{endKeys}
+	if len(roles) > 0 {
+		roleKeys, err := keys(roles)
+		if err != nil {
+			return nil, err
+		}
+		query += ofRoles
+		args = append(args, roleKeys)
 	}
-	return all(ctx, r.session, "reading edges", scanEdge, query, endKeys, roleKeys, roleKeys)
+	return all(ctx, r.session, "reading edges", scanEdge, query+order, args...)
 }
 
 // Names implements [store.ImageReader].

@@ -4,6 +4,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -35,6 +36,11 @@ WHERE cluster = $1 AND key = $2 AND to_at IS NULL`
 	placesOpen   = ` AND to_at IS NULL`
 	placesAt     = ` AND from_at <= $%[1]d AND (to_at IS NULL OR to_at > $%[1]d)`
 	placesOrder  = ` ORDER BY cluster, key, id LIMIT $4`
+
+	// placesRelated takes digests and references, and the condition on time.
+	placesRelated = ` AND (digest IN (SELECT key FROM json_each($%[1]d)) OR asked IN (
+    SELECT key FROM json_each($%[2]d)
+    UNION SELECT asked FROM place WHERE digest IN (SELECT key FROM json_each($%[1]d)) AND asked <> ''%[3]s))`
 
 	firstRuns = `
 SELECT digest, MIN(from_at) FROM place
@@ -194,11 +200,12 @@ func placesQuery(q store.PlaceQuery) (query string, args []any, err error) {
 		args = append(args, arg)
 		fmt.Fprintf(&b, condition, len(args))
 	}
-	if q.At.IsZero() {
-		b.WriteString(placesOpen)
-	} else {
-		add(placesAt, micros(q.At))
+	at := placesOpen
+	if !q.At.IsZero() {
+		args = append(args, micros(q.At))
+		at = fmt.Sprintf(placesAt, len(args))
 	}
+	b.WriteString(at)
 	list := func(condition string, keys string, n int, keysErr error) {
 		if n > 0 {
 			add(condition, keys)
@@ -212,9 +219,15 @@ func placesQuery(q store.PlaceQuery) (query string, args []any, err error) {
 	namespaces, namespacesErr := keys(q.Namespaces)
 	list(` AND namespace IN (SELECT key FROM json_each($%d))`, namespaces, len(q.Namespaces), namespacesErr)
 	digests, digestsErr := keys(q.Digests)
-	list(` AND digest IN (SELECT key FROM json_each($%d))`, digests, len(q.Digests), digestsErr)
 	asked, askedErr := keys(q.Asked)
-	list(` AND asked IN (SELECT key FROM json_each($%d))`, asked, len(q.Asked), askedErr)
+	if q.Related {
+		args = append(args, digests, asked)
+		fmt.Fprintf(&b, placesRelated, len(args)-1, len(args), at)
+		err = cmp.Or(err, digestsErr, askedErr)
+	} else {
+		list(` AND digest IN (SELECT key FROM json_each($%d))`, digests, len(q.Digests), digestsErr)
+		list(` AND asked IN (SELECT key FROM json_each($%d))`, asked, len(q.Asked), askedErr)
+	}
 	if q.Key != "" {
 		add(` AND key = $%d`, q.Key)
 	}

@@ -100,15 +100,8 @@ func prepared(s *Store) map[string]bool {
 		}
 	}
 	add(e.writer.conn)
-	for range cap(e.readers) {
-		select {
-		case c := <-e.readers:
-			if c != nil {
-				add(c)
-			}
-			e.readers <- c
-		default: // the case has closed it
-		}
+	for _, c := range e.readers.idle {
+		add(c)
 	}
 	return found
 }
@@ -118,7 +111,7 @@ var (
 	parameter = regexp.MustCompile(`\$[0-9]+`)
 	// harmless are scans of what is no table: lists that come with the statement
 	// and results of parts of it.
-	harmless = regexp.MustCompile(`^SCAN (json_each|CONSTANT ROW|[0-9]+-ROW VALUES CLAUSE|w|due|latest|ranked|next|ready|expired|\(subquery-[0-9]+\))($| )`)
+	harmless = regexp.MustCompile(`^SCAN (json_each|CONSTANT ROW|[0-9]+-ROW VALUES CLAUSE|w|due|latest|next|ready|expired|\(subquery-[0-9]+\))($| )`)
 )
 
 // scanOf returns the step of a statement's plan that reads a whole table, or "".

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,7 +26,7 @@ import (
 // sqliteEngine is a SQLite file: one connection that writes, and some that read.
 type sqliteEngine struct {
 	db      *sql.DB // reads
-	readers chan *sqliteConn
+	readers *stack
 	writer  *writer
 	now     func() time.Time
 	wake    *waker
@@ -59,13 +60,10 @@ func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, erro
 	}
 	e := &sqliteEngine{
 		db:      readDB,
-		readers: make(chan *sqliteConn, c.MaxReaders),
+		readers: newStack(c.MaxReaders),
 		now:     c.Now,
 		wake:    wake,
 		dialect: sqliteDialect(),
-	}
-	for range c.MaxReaders {
-		e.readers <- nil // opened when first used
 	}
 	e.writer = newWriter(context.WithoutCancel(ctx), writeDB, newSQLiteConn(conn), e.session)
 	return e, nil
@@ -121,13 +119,11 @@ func (e *sqliteEngine) update(ctx context.Context, f func(store.Tx) error) error
 
 func (e *sqliteEngine) view(ctx context.Context, f func(store.Reader) error) (err error) {
 	const op = "reading database"
-	var c *sqliteConn
-	select {
-	case c = <-e.readers:
-	case <-ctx.Done():
-		return engineError(op, "", ctx.Err())
+	c, err := e.readers.take(ctx)
+	if err != nil {
+		return engineError(op, "", err)
 	}
-	defer func() { e.readers <- c }()
+	defer func() { e.readers.give(c) }()
 	if c == nil {
 		conn, err := e.db.Conn(ctx)
 		if err != nil {
@@ -138,7 +134,7 @@ func (e *sqliteEngine) view(ctx context.Context, f func(store.Reader) error) (er
 	if err := c.do(ctx, "BEGIN"); err != nil {
 		return engineError(op, "", err)
 	}
-	s := e.session(c)
+	s := e.session(steady{c})
 	defer func() {
 		s.ended = true
 		if c.do(context.WithoutCancel(ctx), "ROLLBACK") != nil {
@@ -151,10 +147,8 @@ func (e *sqliteEngine) view(ctx context.Context, f func(store.Reader) error) (er
 
 func (e *sqliteEngine) close() error {
 	errs := []error{e.writer.close()}
-	for range cap(e.readers) {
-		if c := <-e.readers; c != nil {
-			errs = append(errs, c.close())
-		}
+	for _, c := range e.readers.idle {
+		errs = append(errs, c.close())
 	}
 	errs = append(errs, e.db.Close())
 	if err := errors.Join(errs...); err != nil {
@@ -226,8 +220,55 @@ func (c *sqliteConn) close() error {
 	return errors.Join(append(errs, c.conn.Close())...)
 }
 
-// steady is a connection on which the end of a context interrupts nothing: to
-// interrupt a statement that writes would roll back everybody's work.
+// stack is a set of connections of which the one that was used last is used
+// next: its pages are in memory, and those that are not needed are never opened.
+type stack struct {
+	free chan struct{} // one for each connection that may be used
+
+	mu   sync.Mutex
+	idle []*sqliteConn
+}
+
+func newStack(n int) *stack {
+	s := &stack{free: make(chan struct{}, n)}
+	for range n {
+		s.free <- struct{}{}
+	}
+	return s
+}
+
+// take waits for a connection. It is nil when there is none to use again.
+func (s *stack) take(ctx context.Context) (*sqliteConn, error) {
+	select {
+	case <-s.free:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.idle)
+	if n == 0 {
+		return nil, nil
+	}
+	c := s.idle[n-1]
+	s.idle = s.idle[:n-1]
+	return c, nil
+}
+
+// give takes back a connection, or nil for one that was closed.
+func (s *stack) give(c *sqliteConn) {
+	if c != nil {
+		s.mu.Lock()
+		s.idle = append(s.idle, c)
+		s.mu.Unlock()
+	}
+	s.free <- struct{}{}
+}
+
+// steady is a connection on which the end of a context interrupts no statement:
+// to interrupt one that writes would roll back everybody's work, and to be ready
+// to interrupt one that reads costs more than most of them take. A session asks
+// for the context before each.
 type steady struct{ *sqliteConn }
 
 func (c steady) exec(ctx context.Context, query string, args []any) (sql.Result, error) {

@@ -20,6 +20,7 @@ func placeCases() []testCase {
 		{"clusters", clusters},
 		{"open and as of a time", placesAsOf},
 		{"selected", placesSelected},
+		{"related", placesRelated},
 		{"refuses places of others", refusesForeignPlaces},
 		{"many, in order", manyPlaces},
 		{"many writers of a key", manyWritersOfPlaces},
@@ -139,6 +140,41 @@ func placesSelected(t *testing.T, s store.Store) {
 				t.Errorf("Places (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func placesRelated(t *testing.T, s store.Store) {
+	asks := func(pod, ref, d string) dossier.Place {
+		p := place("c", pod, "main", d)
+		p.Requested = ref
+		return p
+	}
+	here, moved := asks("a-here", "example.com/x:1", "x"), asks("b-moved", "example.com/x:1", "y")
+	template, alone := asks("c-template", "example.com/x:1", ""), asks("d-alone", "example.com/z:1", "z")
+	odd, otherOdd := asks("e-odd", "not a reference!", "x"), asks("f-odd", "not a reference!", "z")
+	for _, p := range []dossier.Place{here, moved, template, alone, odd, otherOdd} {
+		putPlaces(t, s, "c", p.Pod, 10, true, p)
+	}
+	gone := asks("g-gone", "example.com/z:1", "x")
+	putPlaces(t, s, "c", gone.Pod, 5, true, gone)
+	putPlaces(t, s, "c", gone.Pod, 8, true)
+	x := []dossier.Digest{digest("x")}
+	for _, tt := range []struct {
+		name string
+		q    store.PlaceQuery
+		want []dossier.Place
+	}{
+		{"a digest", store.PlaceQuery{Digests: x}, []dossier.Place{here, moved, template, odd}},
+		{"a digest and a reference", store.PlaceQuery{Digests: x, Asked: []string{"example.com/z:1"}}, []dossier.Place{here, moved, template, alone, odd}},
+		{"a reference", store.PlaceQuery{Asked: []string{"example.com/z:1"}}, []dossier.Place{alone}},
+		{"a digest at a time", store.PlaceQuery{Digests: x, At: minute(6)}, []dossier.Place{gone}},
+		{"in another cluster", store.PlaceQuery{Digests: x, Clusters: []string{"other"}}, nil},
+		{"nothing", store.PlaceQuery{}, nil},
+	} {
+		tt.q.Related = true
+		if diff := cmp.Diff(tt.want, places(t, s, tt.q)); diff != "" {
+			t.Errorf("Places related to %s (-want +got):\n%s", tt.name, diff)
+		}
 	}
 }
 
