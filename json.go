@@ -6,6 +6,7 @@ package dossier
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 )
 
 // dossierJSON is Dossier without its methods.
@@ -13,19 +14,25 @@ type dossierJSON Dossier
 
 // MarshalJSON writes the digest first, and null when there is none.
 func (d Dossier) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	err := d.WriteJSON(&b)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// WriteJSON writes what MarshalJSON returns, and a line break. An encoder that
+// calls MarshalJSON checks all of it once more and copies it: this does not.
+func (d Dossier) WriteJSON(w io.Writer) error {
 	out := struct {
 		Digest *Digest `json:"digest"`
-		dossierJSON
-	}{dossierJSON: dossierJSON(d)}
+		*dossierJSON
+	}{dossierJSON: (*dossierJSON)(&d)}
 	if d.Digest != "" {
 		out.Digest = &d.Digest
 	}
 	// json.Marshal would escape <, > and &, and no encoder above could undo it.
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
+	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(out)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+	return enc.Encode(out)
 }
 
 // UnmarshalJSON is the inverse of MarshalJSON.

@@ -8,7 +8,6 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,6 +21,9 @@ type Answerer struct {
 	Store  store.Store
 	Policy Policy
 	Now    func() time.Time // nil: time.Now
+	// Parser remembers what facts say from one answer to the next. nil: each is
+	// parsed once an answer.
+	Parser *Parser
 }
 
 // imagesPerBatch bounds how much evidence is in memory at a time.
@@ -54,6 +56,20 @@ func (a Answerer) Images(ctx context.Context, q dossier.ImagesQuery) (dossier.Im
 // Gather reads the evidence about the given digests, in that order, whether they
 // run or not, as of the given times. It decides nothing: Judge does.
 func (a Answerer) Gather(ctx context.Context, ds []dossier.Digest, at dossier.Times) ([]Evidence, error) {
+	return a.gather(ctx, ds, at, a.parser())
+}
+
+// answerBodies is how many bytes of bodies are remembered while one answer is made.
+const answerBodies = 4 << 20
+
+func (a Answerer) parser() *Parser {
+	if a.Parser == nil {
+		return NewParser(answerBodies)
+	}
+	return a.Parser
+}
+
+func (a Answerer) gather(ctx context.Context, ds []dossier.Digest, at dossier.Times, with *Parser) ([]Evidence, error) {
 	evidence := make([]Evidence, 0, len(ds))
 	err := a.Store.View(ctx, func(r store.Reader) error {
 		evidence = evidence[:0]
@@ -62,7 +78,7 @@ func (a Answerer) Gather(ctx context.Context, ds []dossier.Digest, at dossier.Ti
 			return err
 		}
 		for batch := range slices.Chunk(rootsOf(ds), imagesPerBatch) {
-			part, err := g.gather(ctx, batch)
+			part, err := g.gather(ctx, batch, with)
 			if err != nil {
 				return err
 			}
@@ -83,13 +99,14 @@ func rootsOf(ds []dossier.Digest) []root {
 
 // Digests returns the dossiers of the given digests, in that order, whether they run or not.
 func (a Answerer) Digests(ctx context.Context, ds []dossier.Digest, at dossier.Times) ([]dossier.Dossier, error) {
-	evidence, err := a.Gather(ctx, ds, at)
+	with := a.parser()
+	evidence, err := a.gather(ctx, ds, at, with)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]dossier.Dossier, len(ds))
 	for i := range evidence {
-		out[i] = dossierOf(&evidence[i], root{digest: ds[i]}, a.Policy)
+		out[i] = dossierOf(&evidence[i], root{digest: ds[i]}, a.Policy, with)
 	}
 	return out, nil
 }
@@ -110,6 +127,7 @@ func (a Answerer) judge(ctx context.Context, g *gatherer, roots []root) ([]dossi
 		err      error
 	}
 	ctx, cancel := context.WithCancel(ctx)
+	with := a.parser()
 	batches := make(chan gathered)
 	var gathering sync.WaitGroup
 	defer gathering.Wait() // the reader is not ours after this
@@ -117,7 +135,7 @@ func (a Answerer) judge(ctx context.Context, g *gatherer, roots []root) ([]dossi
 	gathering.Go(func() {
 		defer close(batches)
 		for part := range slices.Chunk(roots, imagesPerBatch) {
-			evidence, err := g.gather(ctx, part)
+			evidence, err := g.gather(ctx, part, with)
 			select {
 			case batches <- gathered{part, evidence, err}:
 			case <-ctx.Done():
@@ -134,7 +152,7 @@ func (a Answerer) judge(ctx context.Context, g *gatherer, roots []root) ([]dossi
 			return nil, b.err
 		}
 		for i := range b.evidence {
-			out = append(out, dossierOf(&b.evidence[i], b.roots[i], a.Policy))
+			out = append(out, dossierOf(&b.evidence[i], b.roots[i], a.Policy, with))
 		}
 	}
 	return out, ctx.Err()
@@ -182,63 +200,29 @@ func (g *gatherer) selectRoots(q dossier.ImagesQuery) ([]root, error) {
 // under the tags they are asked for by.
 func (g *gatherer) readPlacesOf(ctx context.Context, ds []dossier.Digest) error {
 	reported := slices.Clone(ds)
-	configs, err := g.r.Edges(ctx, ds, dossier.RoleConfig)
-	if err != nil {
+	if err := g.loadTree(ctx, ds); err != nil {
 		return err
 	}
-	for _, e := range configs {
-		reported = append(reported, e.Child)
-	}
-	tags, err := g.r.TagsOf(ctx, ds, g.then)
-	if err != nil {
+	if err := g.loadTags(ctx, ds); err != nil {
 		return err
 	}
-	names, err := g.r.Names(ctx, ds)
-	if err != nil {
+	if err := g.loadNames(ctx, ds); err != nil {
 		return err
 	}
 	asked := map[string]bool{}
-	for _, t := range tags {
-		asked[t.Name+":"+t.Tag] = true
-		asked[t.Name+":"+t.Tag+"@"+string(t.Digest)] = true
-	}
-	for d, list := range names {
-		for _, n := range list {
+	for _, d := range ds {
+		if config := configOf(g.edges[d]); config != "" {
+			reported = append(reported, config)
+		}
+		for _, t := range g.tags[d] {
+			asked[t.Name+":"+t.Tag] = true
+			asked[t.Name+":"+t.Tag+"@"+string(d)] = true
+		}
+		for _, n := range g.names[d] {
 			asked[n.Name+"@"+string(d)] = true
 		}
 	}
-	seen := map[string]bool{}
-	var places []dossier.Place
-	read := func(q store.PlaceQuery) error {
-		q.At = g.then
-		for p, err := range g.r.Places(ctx, q) {
-			if err != nil {
-				return err
-			}
-			id := strings.Join([]string{p.Cluster, p.Key(), string(p.Type), p.Container, p.Requested, p.ImageID}, "\n")
-			if !seen[id] {
-				seen[id] = true
-				places = append(places, p)
-				if a := p.Asked(); a != "" {
-					asked[a] = true
-				}
-			}
-		}
-		return nil
-	}
-	if err := read(store.PlaceQuery{Digests: distinct(reported)}); err != nil {
-		return err
-	}
-	if len(asked) > 0 {
-		if err := read(store.PlaceQuery{Asked: slices.Sorted(maps.Keys(asked))}); err != nil {
-			return err
-		}
-	}
-	return g.readPlaces(ctx, func(yield func(dossier.Place, error) bool) {
-		for _, p := range places {
-			if !yield(p, nil) {
-				return
-			}
-		}
-	})
+	return g.readPlaces(ctx, g.r.Places(ctx, store.PlaceQuery{
+		Digests: distinct(reported), Asked: slices.Sorted(maps.Keys(asked)), Related: true, At: g.then,
+	}))
 }

@@ -12,14 +12,14 @@ import (
 )
 
 // dossierOf judges evidence and puts together what is shown.
-func dossierOf(e *Evidence, r root, p Policy) dossier.Dossier {
+func dossierOf(e *Evidence, r root, p Policy, with *Parser) dossier.Dossier {
 	d := dossier.Dossier{
 		Digest:     e.Subject,
 		Platforms:  append([]dossier.PlatformImage{}, e.Platforms...),
 		Requested:  requestedOf(e, r),
 		References: referencesOf(e),
 		Running:    runningOf(e.Places),
-		Answers:    Judge(*e, p),
+		Answers:    judge(*e, p, with),
 	}
 	if e.Image != nil {
 		d.MediaType = e.Image.MediaType

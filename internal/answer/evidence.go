@@ -18,10 +18,12 @@ type Evidence struct {
 	Image     *dossier.Image          `json:"image,omitempty"` // nil: it was never read
 	Platforms []dossier.PlatformImage `json:"platforms"`
 	// Facts are those that hold about the subject, its platform manifests and
-	// their configurations; the image.tag facts of the digests that the
-	// requested tags point at; and the configurations of Bases.
+	// their configurations, of the kinds that questions are judged by; the
+	// image.tag facts of the digests that the requested tags point at; and the
+	// configurations of Bases.
 	Facts []dossier.Fact `json:"facts"`
-	// Edges lead from the subject and from the manifests of Platforms.
+	// Edges lead from the subject and from the manifests of Platforms, to
+	// platforms and configurations; the layers stand in the manifests.
 	Edges     []dossier.Edge        `json:"edges"`
 	Names     []Name                `json:"names"`     // repositories it was found in, the first found first
 	Tags      []dossier.TagInterval `json:"tags"`      // that point at the subject
@@ -30,6 +32,14 @@ type Evidence struct {
 	FirstRun  time.Time             `json:"firstRun,omitzero"` // first seen running anywhere
 	Bases     []Base                `json:"bases"`
 	Problems  []Problem             `json:"problems"` // why something could not be read, the newest first
+}
+
+// evidenceKinds are the kinds of fact that questions are judged by. What runs is
+// judged by Places: of cluster.run facts a popular image has thousands.
+func evidenceKinds() []dossier.FactKind {
+	return []dossier.FactKind{
+		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactName, dossier.FactTag,
+	}
 }
 
 // Name is a repository in which the subject was found.

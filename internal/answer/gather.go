@@ -16,6 +16,7 @@ import (
 
 // gatherer reads evidence from one consistent state of a store.
 type gatherer struct {
+	memory
 	r    store.Reader
 	at   dossier.Times
 	asOf time.Time // what "now" is in the evidence
@@ -27,7 +28,7 @@ type gatherer struct {
 }
 
 func newGatherer(r store.Reader, at dossier.Times, now time.Time) *gatherer {
-	g := &gatherer{r: r, at: at, asOf: dossier.Instant(now), then: at.Valid}
+	g := &gatherer{memory: newMemory(), r: r, at: at, asOf: dossier.Instant(now), then: at.Valid}
 	if !at.Valid.IsZero() {
 		g.asOf = at.Valid
 	}
@@ -43,7 +44,7 @@ func newGatherer(r store.Reader, at dossier.Times, now time.Time) *gatherer {
 // at the time from which knowledge is asked for. Images and edges are kept
 // without times: what was learnt of them later must not be evidence.
 func (g *gatherer) knownThen(ctx context.Context, ds []dossier.Digest) (func(dossier.Digest) bool, error) {
-	if g.at.Recorded.IsZero() {
+	if g.at.Recorded.IsZero() || len(ds) == 0 {
 		return func(dossier.Digest) bool { return true }, nil
 	}
 	known := map[dossier.Digest]bool{}
@@ -77,8 +78,8 @@ func (g *gatherer) asSeenThen(t dossier.TagInterval) dossier.TagInterval {
 }
 
 // gather reads the evidence about images in as few queries as it can.
-func (g *gatherer) gather(ctx context.Context, roots []root) ([]Evidence, error) {
-	b := batch{gatherer: g, evidence: make([]Evidence, len(roots)), contents: map[dossier.Digest]*Content{}}
+func (g *gatherer) gather(ctx context.Context, roots []root, with *Parser) ([]Evidence, error) {
+	b := batch{gatherer: g, evidence: make([]Evidence, len(roots)), parser: with}
 	for i, root := range roots {
 		b.evidence[i] = Evidence{Subject: root.digest, AsOf: g.asOf}
 	}
@@ -98,8 +99,8 @@ func (g *gatherer) gather(ctx context.Context, roots []root) ([]Evidence, error)
 type batch struct {
 	*gatherer
 	evidence []Evidence
-	contents map[dossier.Digest]*Content // roots, and what requested tags point at
-	configs  map[dossier.Digest][]byte   // bodies of configurations
+	configs  map[dossier.Digest]*parsed
+	parser   *Parser
 }
 
 func (b *batch) addPlaces(roots []root) {
@@ -125,102 +126,38 @@ func (b *batch) subjects() []dossier.Digest {
 	return ds
 }
 
-// tree is what is known of some images and of what lies under them.
-type tree struct {
-	images map[dossier.Digest]dossier.Image
-	edges  map[dossier.Digest][]dossier.Edge // of the known ones, by parent
-}
-
-// readTree reads level by level: an index may hold indexes. Only edges of the
-// roles are read, all when none is given.
-func (g *gatherer) readTree(ctx context.Context, roots []dossier.Digest, roles ...dossier.Role) (tree, error) {
-	t := tree{images: map[dossier.Digest]dossier.Image{}, edges: map[dossier.Digest][]dossier.Edge{}}
-	for level := distinct(roots); len(level) > 0; {
-		known, err := g.knownThen(ctx, level)
-		if err != nil {
-			return t, err
-		}
-		images, err := g.r.Images(ctx, level)
-		if err != nil {
-			return t, err
-		}
-		maps.DeleteFunc(images, func(d dossier.Digest, _ dossier.Image) bool { return !known(d) })
-		maps.Copy(t.images, images)
-		edges, err := g.r.Edges(ctx, slices.Sorted(maps.Keys(images)), roles...)
-		if err != nil {
-			return t, err
-		}
-		level = nil
-		for _, e := range edges {
-			t.edges[e.Parent] = append(t.edges[e.Parent], e)
-			if _, ok := t.images[e.Child]; !ok && e.Role == dossier.RolePlatform {
-				level = append(level, e.Child)
-			}
-		}
-		level = distinct(level)
-	}
-	return t, nil
-}
-
-// leaves returns the edges that lead to the manifests of an index, also of those
-// within it, in order and each manifest once.
-func (t tree) leaves(index dossier.Digest) []dossier.Edge {
-	var out []dossier.Edge
-	seen := map[dossier.Digest]bool{}
-	var walk func(dossier.Digest)
-	walk = func(d dossier.Digest) {
-		for _, e := range t.edges[d] {
-			if e.Role != dossier.RolePlatform || seen[e.Child] {
-				continue
-			}
-			seen[e.Child] = true
-			if t.images[e.Child].Kind == dossier.ImageIndex {
-				walk(e.Child)
-			} else {
-				out = append(out, e)
-			}
-		}
-	}
-	walk(index)
-	return out
-}
-
 // addImages adds what the subjects are, their edges and platforms.
 func (b *batch) addImages(ctx context.Context) error {
-	t, err := b.readTree(ctx, b.subjects())
-	if err != nil {
+	if err := b.loadTree(ctx, b.subjects()); err != nil {
 		return err
 	}
 	for i := range b.evidence {
 		e := &b.evidence[i]
-		image, ok := t.images[e.Subject]
-		if !ok {
-			continue
+		if e.Image = b.images[e.Subject]; e.Image != nil {
+			e.Edges = slices.Clone(b.edges[e.Subject])
+			e.Platforms = b.platformsOf(e)
 		}
-		e.Image = &image
-		e.Edges = slices.Clone(t.edges[e.Subject])
-		e.Platforms = platformsOf(e, t)
 	}
 	return nil
 }
 
 // platformsOf lists the platforms of an image that run: all of them when it runs
 // nowhere, or when a node's platform is not known. It adds their edges.
-func platformsOf(e *Evidence, t tree) []dossier.PlatformImage {
+func (b *batch) platformsOf(e *Evidence) []dossier.PlatformImage {
 	if e.Image.Kind != dossier.ImageIndex {
 		return []dossier.PlatformImage{{
 			Platform: e.Image.Platform,
 			Manifest: e.Subject,
-			Config:   configOf(t.edges[e.Subject]),
+			Config:   configOf(b.edges[e.Subject]),
 			Pods:     podsOn(e.Places, ""),
 		}}
 	}
 	var all, run []dossier.PlatformImage
-	for _, edge := range t.leaves(e.Subject) {
+	for _, edge := range b.leaves(e.Subject) {
 		p := dossier.PlatformImage{
-			Platform: cmp.Or(edge.Platform, t.images[edge.Child].Platform),
+			Platform: cmp.Or(edge.Platform, b.platform(edge.Child)),
 			Manifest: edge.Child,
-			Config:   configOf(t.edges[edge.Child]),
+			Config:   configOf(b.edges[edge.Child]),
 		}
 		if p.Platform != "" {
 			p.Pods = podsOn(e.Places, p.Platform)
@@ -234,7 +171,7 @@ func platformsOf(e *Evidence, t tree) []dossier.PlatformImage {
 		run = all
 	}
 	for _, p := range run {
-		e.Edges = append(e.Edges, t.edges[p.Manifest]...)
+		e.Edges = append(e.Edges, b.edges[p.Manifest]...)
 	}
 	return run
 }
@@ -281,13 +218,13 @@ func (b *batch) addFacts(ctx context.Context) error {
 			owners[d] = append(owners[d], i)
 		}
 	}
-	b.configs = map[dossier.Digest][]byte{}
-	for fact, err := range b.r.Holding(ctx, slices.Sorted(maps.Keys(owners)), b.at) {
+	b.configs = map[dossier.Digest]*parsed{}
+	for fact, err := range b.r.Holding(ctx, slices.Sorted(maps.Keys(owners)), b.at, evidenceKinds()...) {
 		if err != nil {
 			return err
 		}
 		if fact.Kind == dossier.FactConfig {
-			b.configs[fact.Subject] = fact.Body
+			b.configs[fact.Subject] = b.parser.parse(&fact)
 		}
 		for _, i := range owners[fact.Subject] {
 			b.evidence[i].Facts = append(b.evidence[i].Facts, fact)
@@ -297,13 +234,12 @@ func (b *batch) addFacts(ctx context.Context) error {
 }
 
 func (b *batch) addNames(ctx context.Context) error {
-	names, err := b.r.Names(ctx, b.subjects())
-	if err != nil {
+	if err := b.loadNames(ctx, b.subjects()); err != nil {
 		return err
 	}
 	for i := range b.evidence {
 		e := &b.evidence[i]
-		for _, n := range b.namesThen(names[e.Subject]) {
+		for _, n := range b.namesThen(b.names[e.Subject]) {
 			e.Names = append(e.Names, Name{Name: n.Name, FirstSeen: n.FirstSeen})
 		}
 	}
@@ -319,17 +255,14 @@ func (g *gatherer) namesThen(names []store.Name) []store.Name {
 }
 
 func (b *batch) addTags(ctx context.Context) error {
-	tags, err := b.r.TagsOf(ctx, b.subjects(), b.then)
-	if err != nil {
+	if err := b.loadTags(ctx, b.subjects()); err != nil {
 		return err
-	}
-	bySubject := map[dossier.Digest][]dossier.TagInterval{}
-	for _, t := range tags {
-		bySubject[t.Digest] = append(bySubject[t.Digest], b.asSeenThen(t))
 	}
 	for i := range b.evidence {
 		e := &b.evidence[i]
-		e.Tags = bySubject[e.Subject]
+		for _, t := range b.tags[e.Subject] {
+			e.Tags = append(e.Tags, b.asSeenThen(t))
+		}
 		slices.SortFunc(e.Tags, compareTags)
 	}
 	return nil

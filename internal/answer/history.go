@@ -121,7 +121,7 @@ const MaxChanges = 1000
 
 // history fills in the tags and layers of one image.
 func (g *gatherer) history(ctx context.Context, h *dossier.History, subject string, d dossier.Digest) error {
-	evidence, err := g.gather(ctx, []root{{digest: d}})
+	evidence, err := g.gather(ctx, []root{{digest: d}}, nil)
 	if err != nil {
 		return err
 	}
@@ -167,25 +167,21 @@ func setTags(h *dossier.History, tags []dossier.TagInterval) {
 
 // layersOf returns the steps of each platform, with the base each layer is from.
 func layersOf(e *Evidence) []dossier.LayerStep {
-	bodies := map[dossier.Digest][]byte{}
-	for _, f := range e.Facts {
-		if f.Kind == dossier.FactManifest || f.Kind == dossier.FactConfig {
-			bodies[f.Subject] = f.Body
+	bodies := map[dossier.Digest]*parsed{}
+	for i := range e.Facts {
+		if f := &e.Facts[i]; f.Kind == dossier.FactManifest || f.Kind == dossier.FactConfig {
+			bodies[f.Subject] = parseBody(f.Kind, f.Body)
 		}
 	}
 	steps := []dossier.LayerStep{}
 	for _, p := range e.Platforms {
-		manifest, err := origin.ParseManifest(bodies[p.Manifest])
-		if err != nil {
+		manifest, config := bodies[p.Manifest], bodies[p.Config]
+		if manifest == nil || manifest.err != nil || config == nil || config.err != nil {
 			continue // not read
 		}
-		config, err := origin.ParseConfig(bodies[p.Config])
-		if err != nil {
-			continue
-		}
 		n := 0
-		chains := dossier.ChainIDs(config.DiffIDs)
-		for _, s := range origin.Steps(config, manifest) {
+		chains := dossier.ChainIDs(config.config.DiffIDs)
+		for _, s := range origin.Steps(config.config, manifest.manifest) {
 			s.Platform = p.Platform
 			if n < len(chains) {
 				s.Base = baseOf(e.Bases, chains, n)

@@ -6,8 +6,11 @@ package answer
 import "dossier.dev/dossier"
 
 // Judge answers the five questions from evidence.
-func Judge(e Evidence, p Policy) dossier.Answers {
-	s := read(e, p)
+func Judge(e Evidence, p Policy) dossier.Answers { return judge(e, p, nil) }
+
+// judge is Judge with a parser, which may know the facts already.
+func judge(e Evidence, p Policy, with *Parser) dossier.Answers {
+	s := read(e, p, with)
 	return dossier.Answers{
 		What:            judgeWhat(s),
 		Origin:          judgeOrigin(s),

@@ -142,7 +142,7 @@ func checkAnswer(e Evidence, a dossier.Answer) string {
 
 // TestGradeIsTheLowest judges drafts whose grade is known.
 func TestGradeIsTheLowest(t *testing.T) {
-	s := read(nginx().evidence(), Policy{})
+	s := read(nginx().evidence(), Policy{}, nil)
 	claimed := found{value: "x", grade: dossier.GradeClaimed}
 	for _, tt := range []struct {
 		rests []found

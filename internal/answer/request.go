@@ -6,12 +6,10 @@ package answer
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 
 	"dossier.dev/dossier"
-	"dossier.dev/dossier/internal/origin"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -26,7 +24,7 @@ type request struct {
 func (b *batch) addRequests(ctx context.Context) error {
 	wanted := map[string][]int{} // reference -> evidence
 	for i := range b.evidence {
-		for _, asked := range askedFor(&b.evidence[i]) {
+		for _, asked := range askedFor(&b.evidence[i], b.parser) {
 			wanted[asked] = append(wanted[asked], i)
 		}
 	}
@@ -39,21 +37,22 @@ func (b *batch) addRequests(ctx context.Context) error {
 		}
 	}
 	requests := b.requests(wanted)
-	intervals, err := b.r.TagsAt(ctx, tags, b.then)
-	if err != nil {
+	if err := b.loadPoints(ctx, tags); err != nil {
 		return err
 	}
 	points := map[string]*dossier.TagInterval{}
 	var ds []dossier.Digest
-	for _, t := range intervals {
-		t = b.asSeenThen(t)
-		points[t.Name+":"+t.Tag] = &t
-		ds = append(ds, t.Digest)
+	for _, tag := range tags {
+		if t := b.points[tag]; t != nil {
+			seen := b.asSeenThen(*t)
+			points[tag.Name+":"+tag.Tag] = &seen
+			ds = append(ds, t.Digest)
+		}
 	}
 	for _, r := range requests {
 		ds = slices.AppendSeq(ds, maps.Keys(r.running))
 	}
-	if err := b.loadContents(ctx, distinct(ds)); err != nil {
+	if err := b.loadTree(ctx, ds); err != nil {
 		return err
 	}
 	for _, asked := range slices.Sorted(maps.Keys(wanted)) {
@@ -70,7 +69,7 @@ const maxAsked = 50
 
 // askedFor returns the references that places ask for. An image that is in no
 // place stands for the tags that point at it, or did.
-func askedFor(e *Evidence) []string {
+func askedFor(e *Evidence, with *Parser) []string {
 	var asked []string
 	for _, p := range e.Places {
 		asked = append(asked, p.Asked())
@@ -79,10 +78,13 @@ func askedFor(e *Evidence) []string {
 		for _, t := range e.Tags {
 			asked = append(asked, t.Name+":"+t.Tag)
 		}
-		for _, f := range e.Facts {
-			var body dossier.TagBody
-			if f.Kind == dossier.FactTag && f.Subject == e.Subject && json.Unmarshal(f.Body, &body) == nil {
-				asked = append(asked, body.Name+":"+body.Tag)
+		for i := range e.Facts {
+			f := &e.Facts[i]
+			if f.Kind != dossier.FactTag || f.Subject != e.Subject {
+				continue
+			}
+			if body := with.parse(f); body.err == nil {
+				asked = append(asked, body.tag.Name+":"+body.tag.Tag)
 			}
 		}
 	}
@@ -143,25 +145,13 @@ func (b *batch) requestedTag(asked string, interval *dossier.TagInterval, r *req
 	return tag
 }
 
+// content is what is needed to compare a digest platform by platform.
 func (b *batch) content(d dossier.Digest) Content {
-	if c := b.contents[d]; c != nil {
-		return *c
+	image := b.images[d]
+	if image == nil {
+		return Content{Digest: d}
 	}
-	return Content{Digest: d}
-}
-
-// loadContents reads what is needed to compare digests platform by platform.
-func (b *batch) loadContents(ctx context.Context, ds []dossier.Digest) error {
-	t, err := b.readTree(ctx, ds, dossier.RolePlatform)
-	if err != nil {
-		return err
-	}
-	for _, d := range ds {
-		if image, ok := t.images[d]; ok {
-			b.contents[d] = &Content{Digest: d, Kind: image.Kind, Children: t.leaves(d)}
-		}
-	}
-	return nil
+	return Content{Digest: d, Kind: image.Kind, Children: b.leaves(d)}
 }
 
 // addTargetFacts adds the tag facts of what requested tags point at elsewhere:
@@ -250,11 +240,11 @@ func (b *batch) basesWanted() map[dossier.Digest][]owner {
 	owners := map[dossier.Digest][]owner{}
 	for i, e := range b.evidence {
 		for _, p := range e.Platforms {
-			c, err := origin.ParseConfig(b.configs[p.Config])
-			if err != nil || len(c.DiffIDs) < 2 || slices.Contains(c.DiffIDs, "") {
+			c := b.configs[p.Config]
+			if c == nil || len(c.chains) < 2 {
 				continue // without layers below the top there is no base
 			}
-			for n, id := range dossier.ChainIDs(c.DiffIDs[:len(c.DiffIDs)-1]) {
+			for n, id := range c.chains[:len(c.chains)-1] {
 				owners[id] = append(owners[id], owner{i, p.Manifest, n + 1})
 			}
 		}
@@ -304,28 +294,31 @@ func (b *batch) nameBases(ctx context.Context, bases map[dossier.Digest]*Base) e
 		all = append(all, e.Parent)
 	}
 	all = distinct(all)
-	tags, err := b.r.TagsOf(ctx, all, b.then)
-	if err != nil {
+	if err := b.loadTags(ctx, all); err != nil {
 		return err
 	}
-	names, err := b.r.Names(ctx, all)
-	if err != nil {
+	if err := b.loadNames(ctx, all); err != nil {
 		return err
 	}
-	slices.SortFunc(tags, compareTags)
 	for _, base := range bases {
-		for _, d := range append([]dossier.Digest{base.Digest}, base.Parents...) {
-			for _, t := range tags {
-				if base.Name == "" && t.Digest == d {
-					base.Name = t.Name + ":" + t.Tag
-				}
-			}
-		}
-		for _, d := range append([]dossier.Digest{base.Digest}, base.Parents...) {
-			if names := b.namesThen(names[d]); base.Name == "" && len(names) > 0 {
-				base.Name = names[0].Name
-			}
-		}
+		base.Name = b.nameOf(append([]dossier.Digest{base.Digest}, base.Parents...))
 	}
 	return nil
+}
+
+// nameOf returns a tag that points at one of the digests, else a repository that
+// has one, the first digest first.
+func (b *batch) nameOf(ds []dossier.Digest) string {
+	for _, d := range ds {
+		if tags := b.tags[d]; len(tags) > 0 {
+			t := slices.MinFunc(tags, compareTags)
+			return t.Name + ":" + t.Tag
+		}
+	}
+	for _, d := range ds {
+		if names := b.namesThen(b.names[d]); len(names) > 0 {
+			return names[0].Name
+		}
+	}
+	return ""
 }

@@ -64,13 +64,14 @@ func (g *gatherer) findRoots(ctx context.Context, places []rooted) error {
 	if err != nil {
 		return err
 	}
-	intervals, err := g.r.TagsAt(ctx, tags, g.then)
-	if err != nil {
+	if err := g.loadPoints(ctx, tags); err != nil {
 		return err
 	}
 	points := map[string]dossier.Digest{}
-	for _, t := range intervals {
-		points[t.Name+":"+t.Tag] = t.Digest
+	for _, tag := range tags {
+		if t := g.points[tag]; t != nil {
+			points[tag.Name+":"+tag.Tag] = t.Digest
+		}
 	}
 	children, err := g.childrenAsked(ctx, places, manifests, points)
 	if err != nil {
@@ -123,16 +124,16 @@ func (g *gatherer) childrenAsked(ctx context.Context, places []rooted, manifests
 	if asked = distinct(asked); len(asked) == 0 {
 		return nil, nil
 	}
-	edges, err := g.r.Edges(ctx, asked, dossier.RolePlatform)
-	if err != nil {
-		return nil, err
-	}
-	if edges, err = g.parentsThen(ctx, edges); err != nil {
+	if err := g.loadImages(ctx, asked); err != nil {
 		return nil, err
 	}
 	children := map[dossier.Digest][]dossier.Digest{}
-	for _, e := range edges {
-		children[e.Parent] = append(children[e.Parent], e.Child)
+	for _, d := range asked {
+		for _, e := range g.edges[d] {
+			if e.Role == dossier.RolePlatform {
+				children[d] = append(children[d], e.Child)
+			}
+		}
 	}
 	return children, nil
 }

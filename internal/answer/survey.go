@@ -5,7 +5,6 @@ package answer
 
 import (
 	"cmp"
-	"encoding/json"
 	"slices"
 
 	"dossier.dev/dossier"
@@ -16,13 +15,14 @@ import (
 type survey struct {
 	Evidence
 	policy Policy
+	parser *Parser
 
 	claims    []claim // what the image says of itself, the best first
 	inherited []claim // what it says only because its base did
 	hints     []hint
 	configs   []config
 	programs  []program
-	manifests map[dossier.Digest]origin.Manifest
+	manifests map[dossier.Digest]*origin.Manifest
 	base      *Base // with the most layers; nil when none is known
 
 	baseHistory []origin.HistoryEntry // of the base's configuration; empty when that is not known
@@ -42,7 +42,7 @@ type hint struct {
 
 // config is the configuration of one platform.
 type config struct {
-	origin.Config
+	*origin.Config
 	fact *dossier.Fact
 }
 
@@ -54,32 +54,42 @@ type program struct {
 
 // read parses the facts of e. A body that does not parse says nothing; that it
 // could not be parsed was a problem when it was recorded.
-func read(e Evidence, p Policy) *survey {
-	s := &survey{Evidence: e, policy: p, manifests: map[dossier.Digest]origin.Manifest{}}
+func read(e Evidence, p Policy, with *Parser) *survey {
+	s := &survey{Evidence: e, policy: p, parser: with, manifests: map[dossier.Digest]*origin.Manifest{}}
 	s.Facts = slices.Clone(e.Facts)
-	slices.SortStableFunc(s.Facts, func(a, b dossier.Fact) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ID, b.ID))
-	})
+	slices.SortStableFunc(s.Facts, compareFacts)
 	manifests, configs := s.inUse()
 	for i := range s.Facts {
 		f := &s.Facts[i]
+		counts := f.Kind == dossier.FactIndex || f.Kind == dossier.FactConfig && has(configs, f.Subject) ||
+			f.Kind != dossier.FactConfig && has(manifests, f.Subject)
+		if !counts {
+			continue
+		}
+		body := with.parse(f)
+		if body.err != nil {
+			continue
+		}
 		switch f.Kind {
 		case dossier.FactIndex:
-			s.readIndex(f, manifests)
+			s.readIndex(f, body, manifests)
 		case dossier.FactManifest:
-			s.readManifest(f, manifests)
+			s.manifests[f.Subject] = &body.manifest
+			s.claim(f, body.says)
 		case dossier.FactConfig:
-			s.readConfig(f, configs)
+			s.readConfig(f, body)
 		case dossier.FactGoBuild:
-			if g, err := origin.ParseGoBuild(f.Body); err == nil && has(manifests, f.Subject) {
-				s.programs = append(s.programs, program{g, f})
-			}
+			s.programs = append(s.programs, program{body.program, f})
 		}
 	}
 	s.findBase()
 	s.setInheritedAside()
 	slices.SortStableFunc(s.claims, func(a, b claim) int { return cmp.Compare(precedence(a.Statement), precedence(b.Statement)) })
 	return s
+}
+
+func compareFacts(a, b dossier.Fact) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Source, b.Source), cmp.Compare(a.ID, b.ID))
 }
 
 // inUse returns the manifests and configurations that count: those of the
@@ -122,37 +132,19 @@ func (s *survey) isBaseConfig(d dossier.Digest) bool {
 
 func has(set map[dossier.Digest]bool, d dossier.Digest) bool { return d != "" && set[d] }
 
-func (s *survey) readIndex(f *dossier.Fact, manifests map[dossier.Digest]bool) {
-	x, err := origin.ParseIndex(f.Body)
-	if err != nil {
-		return
-	}
-	s.claim(f, origin.Labels(origin.InIndex, x.Annotations))
-	for _, d := range x.Manifests {
+func (s *survey) readIndex(f *dossier.Fact, body *parsed, manifests map[dossier.Digest]bool) {
+	s.claim(f, body.says)
+	for _, d := range body.index.Manifests {
 		if has(manifests, d.Digest) {
 			s.claim(f, origin.Labels(origin.InDescriptor, d.Annotations))
 		}
 	}
 }
 
-func (s *survey) readManifest(f *dossier.Fact, manifests map[dossier.Digest]bool) {
-	m, err := origin.ParseManifest(f.Body)
-	if err != nil || !has(manifests, f.Subject) {
-		return
-	}
-	s.manifests[f.Subject] = m
-	s.claim(f, origin.Labels(origin.InManifest, m.Annotations))
-}
-
-func (s *survey) readConfig(f *dossier.Fact, configs map[dossier.Digest]bool) {
-	c, err := origin.ParseConfig(f.Body)
-	if err != nil || !has(configs, f.Subject) {
-		return
-	}
-	s.configs = append(s.configs, config{c, f})
-	s.claim(f, origin.Labels(origin.InLabel, c.Labels))
-	s.claim(f, origin.Fields(c))
-	for _, h := range origin.Hints(c.Env) {
+func (s *survey) readConfig(f *dossier.Fact, body *parsed) {
+	s.configs = append(s.configs, config{&body.config, f})
+	s.claim(f, body.says)
+	for _, h := range body.hints {
 		s.hints = append(s.hints, hint{h, f})
 	}
 }
@@ -196,21 +188,19 @@ func (s *survey) setInheritedAside() {
 		if f.Kind != dossier.FactConfig || f.Subject != s.base.Config {
 			continue
 		}
-		base, err := origin.ParseConfig(f.Body)
-		if err != nil {
+		base := s.parser.parse(f)
+		if base.err != nil {
 			continue
 		}
-		s.baseHistory = base.History
-		said := append(origin.Labels(origin.InLabel, base.Labels), origin.Fields(base)...)
+		s.baseHistory = base.config.History
 		s.claims = slices.DeleteFunc(s.claims, func(c claim) bool {
-			if c.Where == origin.InConfig && c.Meaning == origin.Created || c.Meaning == origin.Builder || !slices.Contains(said, c.Statement) {
+			if c.Where == origin.InConfig && c.Meaning == origin.Created || c.Meaning == origin.Builder || !slices.Contains(base.says, c.Statement) {
 				return false
 			}
 			s.inherited = append(s.inherited, claim{c.Statement, f})
 			return true
 		})
-		hints := origin.Hints(base.Env)
-		s.hints = slices.DeleteFunc(s.hints, func(h hint) bool { return slices.Contains(hints, h.Hint) })
+		s.hints = slices.DeleteFunc(s.hints, func(h hint) bool { return slices.Contains(base.hints, h.Hint) })
 	}
 }
 
@@ -243,24 +233,23 @@ func (s *survey) of(m origin.Meaning) []claim {
 
 // nameFact returns the fact that the subject was found under a name, or nil.
 func (s *survey) nameFact(name string) *dossier.Fact {
-	return s.fact(dossier.FactName, s.Subject, func(body []byte) bool {
-		var b dossier.NameBody
-		return json.Unmarshal(body, &b) == nil && b.Name == name
-	})
+	return s.fact(dossier.FactName, s.Subject, func(p *parsed) bool { return p.name.Name == name })
 }
 
 // tagFact returns the fact that a tag points at a digest, or that it no longer
 // does; or nil.
 func (s *survey) tagFact(d dossier.Digest, name, tag string, points bool) *dossier.Fact {
-	return s.fact(dossier.FactTag, d, func(body []byte) bool {
-		var b dossier.TagBody
-		return json.Unmarshal(body, &b) == nil && b.Name == name && b.Tag == tag && b.Points == points
-	})
+	want := dossier.TagBody{Name: name, Tag: tag, Points: points}
+	return s.fact(dossier.FactTag, d, func(p *parsed) bool { return p.tag == want })
 }
 
-func (s *survey) fact(kind dossier.FactKind, subject dossier.Digest, match func([]byte) bool) *dossier.Fact {
+func (s *survey) fact(kind dossier.FactKind, subject dossier.Digest, match func(*parsed) bool) *dossier.Fact {
 	for i := range s.Facts {
-		if f := &s.Facts[i]; f.Kind == kind && f.Subject == subject && match(f.Body) {
+		f := &s.Facts[i]
+		if f.Kind != kind || f.Subject != subject {
+			continue
+		}
+		if body := s.parser.parse(f); body.err == nil && match(body) {
 			return f
 		}
 	}

@@ -67,6 +67,7 @@ type Handler struct {
 	mux     *http.ServeMux
 	metrics *requestMetrics
 	writers sync.Pool // of *gzip.Writer
+	buffers sync.Pool // of *bytes.Buffer
 
 	watches  chan struct{} // one for each watch under way
 	drain    sync.Once

@@ -89,7 +89,7 @@ func problemOf(err error) dossier.Problem {
 func (h *Handler) respond(w http.ResponseWriter, r *http.Request, v any) error {
 	b := h.body(w, r)
 	defer b.free()
-	if err := encoder(b).Encode(v); err != nil {
+	if err := encode(b, v); err != nil {
 		return b.broken(err)
 	}
 	return b.broken(b.Close())
@@ -115,13 +115,12 @@ func (h *Handler) respondList(w http.ResponseWriter, r *http.Request, list dossi
 	}
 	write(head)
 	write([]byte(`"images":[`))
-	e := encoder(b)
 	for i := range images {
 		if i > 0 {
 			write([]byte(","))
 		}
 		if err == nil {
-			err = e.Encode(images[i])
+			err = images[i].WriteJSON(b)
 		}
 	}
 	write(tail)
@@ -131,10 +130,14 @@ func (h *Handler) respondList(w http.ResponseWriter, r *http.Request, list dossi
 	return b.broken(b.Close())
 }
 
-func encoder(w io.Writer) *json.Encoder {
+// encode writes v as JSON, and a line break.
+func encode(w io.Writer, v any) error {
+	if d, ok := v.(dossier.Dossier); ok {
+		return d.WriteJSON(w)
+	}
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
-	return e
+	return e.Encode(v)
 }
 
 // body is the body of a response. It holds back what fits in minGzip, so that
@@ -143,7 +146,7 @@ type body struct {
 	h       *Handler
 	w       http.ResponseWriter
 	gzip    bool // the client takes it
-	held    []byte
+	held    *bytes.Buffer
 	to      io.Writer // nil: nothing was sent yet
 	packing *gzip.Writer
 }
@@ -151,7 +154,11 @@ type body struct {
 func (h *Handler) body(w http.ResponseWriter, r *http.Request) *body {
 	w.Header().Set("Content-Type", jsonType)
 	w.Header().Add("Vary", "Accept-Encoding")
-	return &body{h: h, w: w, gzip: acceptsGzip(r.Header.Get("Accept-Encoding"))}
+	held, _ := h.buffers.Get().(*bytes.Buffer)
+	if held == nil {
+		held = &bytes.Buffer{}
+	}
+	return &body{h: h, w: w, gzip: acceptsGzip(r.Header.Get("Accept-Encoding")), held: held}
 }
 
 // acceptsGzip reads an Accept-Encoding header (RFC 9110, section 12.5.3).
@@ -170,7 +177,7 @@ func acceptsGzip(header string) bool {
 // Write implements io.Writer.
 func (b *body) Write(p []byte) (int, error) {
 	if b.to == nil {
-		if b.held = append(b.held, p...); len(b.held) < minGzip {
+		if b.held.Write(p); b.held.Len() < minGzip {
 			return len(p), nil
 		}
 		return len(p), b.begin()
@@ -191,17 +198,16 @@ func (b *body) begin() error {
 		}
 		b.to = b.packing
 	}
-	_, err := b.to.Write(b.held)
-	b.held = nil
+	_, err := b.to.Write(b.held.Bytes())
 	return err
 }
 
 // Close sends the rest.
 func (b *body) Close() error {
 	if b.to == nil {
-		b.w.Header().Set("Content-Length", strconv.Itoa(len(b.held)))
+		b.w.Header().Set("Content-Length", strconv.Itoa(b.held.Len()))
 		b.to = b.w
-		_, err := b.w.Write(b.held)
+		_, err := b.w.Write(b.held.Bytes())
 		return err
 	}
 	if b.packing != nil {
@@ -212,6 +218,11 @@ func (b *body) Close() error {
 
 // free gives back what was borrowed.
 func (b *body) free() {
+	if b.held.Cap() <= 2*minGzip {
+		b.held.Reset()
+		b.h.buffers.Put(b.held)
+	}
+	b.held = nil
 	if b.packing != nil {
 		b.packing.Reset(io.Discard)
 		b.h.writers.Put(b.packing)

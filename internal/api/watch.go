@@ -106,7 +106,7 @@ type stream struct {
 // send writes v as a line; flush says that the client is to see it at once.
 func (s *stream) send(v any, flush bool) error {
 	s.begin()
-	if err := encoder(s.w).Encode(v); err != nil {
+	if err := encode(s.w, v); err != nil {
 		return err
 	}
 	if flush {

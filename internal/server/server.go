@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"dossier.dev/dossier/internal/answer"
 	"dossier.dev/dossier/internal/api"
 	"dossier.dev/dossier/internal/store"
 )
@@ -26,6 +27,9 @@ const (
 	idleTimeout       = 2 * time.Minute
 	// drainTimeout is how long requests may go on once the server is told to end.
 	drainTimeout = 10 * time.Second
+	// maxParsed is of how many bytes of facts a server remembers what they say:
+	// those of some two thousand images.
+	maxParsed = 24 << 20
 )
 
 // server is a Serve under way.
@@ -62,6 +66,7 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
+	engine.Parser = answer.NewParser(maxParsed)
 	listener, err := access.open(ctx)
 	if err != nil {
 		return err
