@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package dossier is the vocabulary of Dossier: digests, references, facts,
-// places where images run, grades, answers.
+// places where images run, packages, advisories, findings, grades, answers.
 //
 // A dossier is kept on every container image of a Kubernetes cluster. It
 // answers five questions ([Question]) and says of each answer how well it is

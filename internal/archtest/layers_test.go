@@ -39,9 +39,9 @@ func dossierArchitecture() architecture {
 			{"work", []string{"internal/ingest", "internal/registry"}},
 			{"recording", []string{"internal/record"}},
 			{"reading evidence", []string{"internal/contents", "internal/origin"}},
-			{"outside world", []string{"internal/image", "internal/cluster"}},
+			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory"}},
 			{"storage", []string{"internal/store", "internal/blob"}},
-			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/layer", "internal/testimage", "internal/archtest"}},
+			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/layer", "internal/match", "internal/testimage", "internal/archtest"}},
 		},
 	}
 }

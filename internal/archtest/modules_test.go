@@ -42,6 +42,8 @@ func allowed() []module {
 		{"github.com/klauspost/compress", []string{"internal/layer"}, []string{"internal/contents", "internal/origin"}, "gzip and zstd layers"},
 
 		{"github.com/google/osv-scalibr", []string{"internal/contents"}, nil, "what makes packages out of files; it brings 60 modules along"},
+		{"github.com/google/osv-scalibr/semantic", []string{"internal/match"}, nil, "the order of versions; it needs nothing else"},
+		{"github.com/pandatix/go-cvss", []string{"internal/match"}, nil, "scores of CVSS vectors"},
 		{"github.com/erikvarga/go-rpmdb", nil, []string{"internal/contents/rpmdb/rpmdbtest"}, "what others read in databases of rpm"},
 		{"github.com/package-url/packageurl-go", []string{"internal/contents"}, nil, "package URLs"},
 		{"github.com/go-jose/go-jose/v4", []string{"internal/registry/access"}, nil, "tokens: signing, verifying, key sets"},

@@ -28,6 +28,8 @@ type Found struct {
 	Layer     dossier.Digest `json:"layer"`               // that brought it; for a package of the distribution: the first whose database lists it
 	Position  int            `json:"position"`            // of that layer, from 0 for the base
 	Path      string         `json:"path"`                // of the file that tells of it, without a slash in front
+
+	Program *dossier.Program `json:"-"` // of which it is a module, when File tells
 }
 
 // Fold lays layers over one another, base first, and returns what is seen. It
@@ -52,6 +54,9 @@ func Fold(layers []LayerResult) Image {
 			found := Found{Package: p, Layer: layers[position].Digest, Position: position, Path: s.path}
 			found.PURL = purlOf(p, image.Distribution)
 			found.Ecosystem = ecosystemOf(p, image.Distribution)
+			if p.Type == "golang" {
+				found.Program = s.file.Program
+			}
 			image.Packages = append(image.Packages, found)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/google/osv-scalibr/extractor/filesystem/language/golang/gobinary"
 )
 
 const (
@@ -246,6 +248,12 @@ func (r *reader) extract(ctx context.Context, e extractor, p string, info fileIn
 		r.miss(p, MissedBroken, errEmptyDatabase.Error())
 	}
 	r.keep(p, found)
+	if e.name == gobinary.Name && r.files[p] != nil && len(found) > 0 {
+		r.files[p].Program = goProgram(in.body)
+		if timed.Err() != nil {
+			r.miss(p, MissedTime, fmt.Sprintf("its functions were not read within %v", r.limits.FileTime))
+		}
+	}
 	if e.name == "os/apk" {
 		r.owners.addAPK(io.NewSectionReader(at, 0, info.size))
 	}

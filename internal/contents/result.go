@@ -7,7 +7,7 @@ import "dossier.dev/dossier"
 
 // Version names what turns bytes into a LayerResult. It changes whenever equal
 // bytes may give another result: then layers are to be read again.
-const Version = "1+osv-scalibr.0.5.3"
+const Version = "2+osv-scalibr.0.5.3"
 
 // LayerResult is what one layer holds. It is a function of the layer's bytes,
 // Version and Limits. Keep it under Digest and Version: the same DiffID under
@@ -37,6 +37,9 @@ type File struct {
 	Path     string    `json:"path"`
 	Aliases  []string  `json:"aliases,omitempty"` // hard links to it that tell of the same
 	Packages []Package `json:"packages"`
+	// Program is what the linker put into a Go program; nil: it is none, or does
+	// not tell.
+	Program *dossier.Program `json:"program,omitempty"`
 }
 
 // Package is a package as a file tells of it.

@@ -1,0 +1,95 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dossier
+
+// Finding is one vulnerability of one package, however many advisories tell of
+// it.
+type Finding struct {
+	ID       string    `json:"id"`      // CVE where it has one
+	Aliases  []string  `json:"aliases"` // all other IDs, of the vulnerability and of the advisories that tell of it
+	Package  PackageAt `json:"package"` // without Program
+	Severity Severity  `json:"severity"`
+	Score    float64   `json:"score,omitempty"`  // CVSS, 0 to 10, when there is a vector
+	Vector   string    `json:"vector,omitempty"` // CVSS, as written
+	FixedIn  string    `json:"fixedIn,omitempty"`
+	State    FixState  `json:"state"`
+	Symbols  Presence  `json:"symbols,omitempty"` // Go: whether the program holds what is vulnerable of the package
+	Held     []string  `json:"held,omitempty"`    // Go: which of it, "import/path.Symbol"
+	Notes    []string  `json:"notes,omitempty"`   // for people: what else the advisories say of it
+	Proof    []Proof   `json:"proof"`             // at least one
+}
+
+// Severity is how bad a vulnerability is, in one word.
+type Severity string
+
+// The severities. Negligible is what a distribution calls unimportant.
+const (
+	SeverityCritical   Severity = "critical"
+	SeverityHigh       Severity = "high"
+	SeverityMedium     Severity = "medium"
+	SeverityLow        Severity = "low"
+	SeverityNegligible Severity = "negligible"
+	SeverityUnknown    Severity = "unknown" // nobody says
+)
+
+// Rank orders severities: 0 is unknown, 5 critical.
+func (s Severity) Rank() int {
+	switch s {
+	case SeverityCritical:
+		return 5
+	case SeverityHigh:
+		return 4
+	case SeverityMedium:
+		return 3
+	case SeverityLow:
+		return 2
+	case SeverityNegligible:
+		return 1
+	}
+	return 0
+}
+
+// FixState says what there is to do about a finding.
+type FixState string
+
+// The states of a fix.
+const (
+	Fixable       FixState = "fixable"             // FixedIn is a version to update to
+	Unfixed       FixState = "unfixed"             // there is none (yet)
+	WontFix       FixState = "wont-fix"            // and there will be none
+	Deferred      FixState = "deferred"            // later, with another update
+	EndOfLife     FixState = "end-of-life"         // the package is no longer supported there
+	Investigating FixState = "under-investigation" // whether it is vulnerable at all
+)
+
+// Presence says whether a program holds a symbol.
+type Presence string
+
+// The presences.
+const (
+	SymbolsPresent Presence = "present"
+	SymbolsAbsent  Presence = "absent"  // the package is linked in, what is vulnerable of it is not
+	SymbolsUnknown Presence = "unknown" // the program's symbols could not be read, or the advisory names none
+)
+
+// Proof is why an advisory concerns a package: which bytes said it, and which of
+// their ranges holds which version. Whoever has both can judge again.
+type Proof struct {
+	Advisory     string `json:"advisory"`       // its ID
+	SHA256       Digest `json:"sha256"`         // of its bytes
+	Feed         string `json:"feed,omitempty"` // that had it
+	Ecosystem    string `json:"ecosystem"`      // as the advisory writes it
+	Name         string `json:"name"`           // of the package, as the advisory writes it
+	Version      string `json:"version"`        // that was compared: of the package or of its source
+	Introduced   string `json:"introduced,omitempty"`
+	Fixed        string `json:"fixed,omitempty"`        // the first version that is not vulnerable
+	LastAffected string `json:"lastAffected,omitempty"` // or the last that is
+	Listed       bool   `json:"listed,omitempty"`       // no range: the version is one of those listed
+}
+
+// NotAssessable is a package of which nobody can say whether it is vulnerable.
+type NotAssessable struct {
+	Package string `json:"package"` // its purl
+	Why     string `json:"why"`
+}
