@@ -6,6 +6,7 @@ package api
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -87,6 +88,31 @@ func (t Tokens) Match(token string) bool {
 		found |= subtle.ConstantTimeCompare(sum[:], t.sums[i][:])
 	}
 	return found == 1
+}
+
+// Fingerprint returns for one of the tokens what stands for it and tells nothing of it:
+// it is equal wherever the token is known. It takes as long as Match.
+func (t Tokens) Fingerprint(token string) (string, bool) {
+	if !t.Match(token) {
+		return "", false
+	}
+	return fingerprint(sha256.Sum256([]byte(token))), true
+}
+
+// Holds reports whether the token of a fingerprint is one of them.
+func (t Tokens) Holds(print string) bool {
+	found := 0
+	for _, sum := range t.sums {
+		found |= subtle.ConstantTimeCompare([]byte(fingerprint(sum)), []byte(print))
+	}
+	return found == 1
+}
+
+// fingerprint is a hash of the hash of a token: who sees it in a token of the
+// registry cannot show it as one of ours.
+func fingerprint(sum [sha256.Size]byte) string {
+	print := sha256.Sum256(append([]byte("dossier/token/v1\n"), sum[:]...))
+	return base64.RawURLEncoding.EncodeToString(print[:16])
 }
 
 // LogValue keeps even the hashes out of logs.

@@ -10,8 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/registry/access"
 	"dossier.dev/dossier/internal/render"
+	"dossier.dev/dossier/internal/server"
 )
 
 func (p *program) registryCommand() *cobra.Command {
@@ -26,7 +28,7 @@ func (p *program) registryCommand() *cobra.Command {
 }
 
 func (p *program) registryCan() *cobra.Command {
-	var rules string
+	var rules, path string
 	var out outputFlags
 	cmd := &cobra.Command{
 		Use:   "can USER ACTION REPOSITORY",
@@ -34,35 +36,54 @@ func (p *program) registryCan() *cobra.Command {
 		Long: `Say what access rules decide, and which rule it is. USER is the name of a user,
 NAMESPACE/NAME for a service account, or anonymous. ACTION is pull, push (create
 tags), retag (move tags) or delete. The exit code is 0 when it is allowed and 3
-when it is denied. docs/spec/access.md says how rules are written.`,
+when it is denied. docs/spec/access.md says how rules are written. With --config
+they are those of a server with that configuration.`,
 		Example: `  dossier registry can alice push team/web/app --rules rules.yaml
-  dossier registry can ci/builder retag team/web/app --rules rules.yaml`,
+  dossier registry can ci/builder retag team/web/app --rules rules.yaml
+  dossier registry can anonymous pull base/debian --config dossier.yaml`,
 		Args: countArgs(3, "a USER, an ACTION and a REPOSITORY"),
 		RunE: func(cmd *cobra.Command, a []string) error {
 			if err := out.check(); err != nil {
 				return err
 			}
-			return p.can(cmd.Context(), rules, a[0], access.Action(a[1]), a[2], out)
+			c, err := registryConfig(rules, path)
+			if err != nil {
+				return err
+			}
+			return p.can(cmd.Context(), c, a[0], access.Action(a[1]), a[2], out)
 		},
 	}
 	out.register(cmd.Flags())
 	cmd.Flags().StringVar(&rules, "rules", "", "`file` with the access rules")
+	cmd.Flags().StringVar(&path, "config", "", "`file` with the configuration of a server")
 	return cmd
 }
 
-func (p *program) can(ctx context.Context, path, user string, action access.Action, repository string, out outputFlags) error {
+// registryConfig returns a configuration by its path, or one that has only rules.
+func registryConfig(rules, path string) (config.Registry, error) {
+	switch {
+	case (rules == "") == (path == ""):
+		return config.Registry{}, usageError{dossier.Errorf(dossier.KindInvalid, "reading flags", "--rules and --config", "name one file: with the access rules, or with the configuration of a server")}
+	case path == "":
+		return config.Registry{Rules: rules}, nil
+	}
+	file, err := config.Read(path)
+	if err != nil {
+		return config.Registry{}, usageError{err}
+	}
+	return file.Registry, nil
+}
+
+func (p *program) can(ctx context.Context, c config.Registry, user string, action access.Action, repository string, out outputFlags) error {
 	id, err := access.ParseIdentity(user)
 	if err != nil {
 		return usageError{err}
 	}
-	if path == "" {
-		return usageError{dossier.Errorf(dossier.KindInvalid, "reading flag", "--rules", "name the file with the access rules")}
-	}
-	file, err := access.OpenRulesFile(path, p.logger, nil)
+	rules, err := server.AccessRules(c, server.Config{Logger: p.logger})
 	if err != nil {
 		return err
 	}
-	d := file.Rules(ctx).Can(id, action, repository)
+	d := rules(ctx).Can(id, action, repository)
 	err = out.write(p, d, func(render.Options) error {
 		word := "denied"
 		if d.Allowed {

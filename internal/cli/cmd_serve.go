@@ -37,6 +37,10 @@ func (o *serveOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&c.Registry.Name, "registry-name", "", "`name` of the registry in references; else as before, at first its address")
 	f.StringArrayVar(&o.upstreams, "upstream", nil, "registry `NAME[=URL]` to pull through (several may be given)")
 	f.StringVar(&c.Registry.UpstreamCredentials, "upstream-auth", "", "`file` with accounts for those (docker's config.json)")
+	f.BoolVar(&c.Registry.AnonymousPull, "anonymous-pull", false, "let everybody pull from the registry")
+	f.StringVar(&c.Registry.Htpasswd, "htpasswd", "", "`file` of the users of the registry, as htpasswd -B writes it")
+	f.StringVar(&c.Registry.Rules, "rules", "", "`file` of access rules of the registry")
+	f.StringVar(&c.Registry.ServiceAccounts.Audience, "audience", "", "`name` that tokens of service accounts are made for which may log in to the registry")
 	f.StringSliceVar(&c.Registry.Movable, "movable", nil, "`pattern` REPO:TAG of tags that may move although they look like versions")
 }
 
@@ -93,6 +97,11 @@ func (p *program) flagged(c *config.File, flags *pflag.FlagSet, opt serveOptions
 		"upstream":      func() { c.Registry.Upstreams = upstreamsOf(opt.upstreams) },
 
 		"upstream-auth": func() { c.Registry.UpstreamCredentials = given.Registry.UpstreamCredentials },
+
+		"anonymous-pull": func() { c.Registry.AnonymousPull = given.Registry.AnonymousPull },
+		"htpasswd":       func() { c.Registry.Htpasswd = given.Registry.Htpasswd },
+		"rules":          func() { c.Registry.Rules = given.Registry.Rules },
+		"audience":       func() { c.Registry.ServiceAccounts.Audience = given.Registry.ServiceAccounts.Audience },
 	}
 	flags.Visit(func(f *pflag.Flag) {
 		if set, ok := settings[f.Name]; ok {

@@ -57,6 +57,60 @@ type Registry struct {
 	// in the form of Docker's configuration, for those that name none of their own.
 	Upstreams           []Upstream `yaml:"upstreams"`
 	UpstreamCredentials string     `yaml:"upstreamCredentials"`
+
+	AnonymousPull   bool            `yaml:"anonymousPull"` // let everybody in who shows nothing, to pull
+	Htpasswd        string          `yaml:"htpasswd"`      // file of users
+	Rules           string          `yaml:"rules"`         // file of access rules
+	Tokens          Tokens          `yaml:"tokens"`
+	ServiceAccounts ServiceAccounts `yaml:"serviceAccounts"`
+	Limits          Limits          `yaml:"limits"`
+}
+
+// Login reports whether there is a way to show who one is, besides the tokens of
+// the token file.
+func (r Registry) Login() bool { return r.Htpasswd != "" || r.ServiceAccounts.Audience != "" }
+
+// Tokens are those that the registry makes for its clients.
+type Tokens struct {
+	Off     bool          `yaml:"off"`     // make none: clients show a user and a password each time
+	Service string        `yaml:"service"` // audience; empty: the name of the registry
+	Issuer  string        `yaml:"issuer"`  // empty: Service
+	Realm   string        `yaml:"realm"`   // URL of the token endpoint; empty: where the client asks
+	Life    time.Duration `yaml:"life"`    // 0: 5m, which is the most
+	Keys    string        `yaml:"keys"`    // file of signing keys; empty: made by the registry, and kept in its database
+}
+
+// ServiceAccounts says how those of a Kubernetes cluster are known.
+type ServiceAccounts struct {
+	Audience string `yaml:"audience"` // what their tokens must be made for; empty: none is known
+	Check    Check  `yaml:"check"`
+	// Issuer is the URL of who signs the tokens; empty: the API server of the cluster says.
+	Issuer string `yaml:"issuer"`
+}
+
+// Check is a way to check the token of a service account.
+type Check string
+
+// The ways.
+const (
+	CheckReview Check = "review" // ask the cluster (TokenReview); the default
+	CheckKeys   Check = "keys"   // verify the signature with the keys of the issuer
+	CheckBoth   Check = "both"
+)
+
+// Reviews reports whether the cluster is asked.
+func (c Check) Reviews() bool { return c != CheckKeys }
+
+// Verifies reports whether signatures are verified.
+func (c Check) Verifies() bool { return c == CheckKeys || c == CheckBoth }
+
+// Limits of the registry. Zero is the default of each, which docs/spec/registry.md gives.
+type Limits struct {
+	Blob       Size          `yaml:"blob"`       // of one
+	Requests   int           `yaml:"requests"`   // at the same time
+	UploadLife time.Duration `yaml:"uploadLife"` // of an upload to which nothing is added
+	ReadTime   time.Duration `yaml:"readTime"`   // for a client to send each part of a request
+	WriteTime  time.Duration `yaml:"writeTime"`  // for a client to take each part of a response
 }
 
 // Upstream is a registry that is pulled through.

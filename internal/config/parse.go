@@ -63,6 +63,7 @@ func in(path string, err error) error {
 func (f *File) resolve(dir string) {
 	paths := []*string{
 		&f.Data, &f.TLS.Cert, &f.TLS.Key, &f.TokenFile, &f.RegistryCA, &f.Cluster.Kubeconfig, &f.Registry.UpstreamCredentials,
+		&f.Registry.Htpasswd, &f.Registry.Rules, &f.Registry.Tokens.Keys,
 	}
 	for i := range f.Registry.Upstreams {
 		paths = append(paths, &f.Registry.Upstreams[i].Credentials)

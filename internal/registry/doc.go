@@ -21,7 +21,7 @@
 // pull_*.go serve them. What was pulled through is kept like a push, except that
 // its repository may lack what a manifest needs.
 //
-// It does not say who may do what (Config.Admit does), and keeps no record of
+// It does not say who may do what (Config.Guard does), and keeps no record of
 // pulls. Garbage is collected by package care,
 // which leaves alone what a client was told of as long as Config.Lease lasts.
 package registry

@@ -96,7 +96,9 @@ var kinds = map[dossier.Kind]Code{
 type Error struct {
 	Code   Code
 	Detail any // as JSON; may be nil
-	Err    error
+	// Challenge says how to log in (WWW-Authenticate); empty: not at all.
+	Challenge string
+	Err       error
 	// RetryAfter is when to ask again; 0: as its status says.
 	RetryAfter time.Duration
 }
@@ -158,8 +160,12 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	code := codeOf(err)
 	status := statuses[code]
 	p := problem{Code: code, Message: err.Error()}
+	header := w.Header()
 	if e, ok := errors.AsType[*Error](err); ok {
 		p.Detail = e.Detail
+		if e.Challenge != "" {
+			header.Set("WWW-Authenticate", e.Challenge)
+		}
 	}
 	if hint := dossier.HintOf(err); hint != "" && p.Detail == nil {
 		p.Detail = map[string]string{"hint": hint}
@@ -170,7 +176,6 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if code == CodeInternal {
 		p.Message = "internal error; the log of the server says more"
 	}
-	header := w.Header()
 	switch status {
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
 		pause := retryAfter * time.Second

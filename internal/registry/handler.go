@@ -12,6 +12,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob"
+	"dossier.dev/dossier/internal/registry/access"
 	"dossier.dev/dossier/internal/registry/upstream"
 	"dossier.dev/dossier/internal/store"
 )
@@ -27,11 +28,12 @@ const (
 	maxReferrersBytes = 1 << 20 // of annotations in one page, after which it ends
 )
 
-// Times. All but UploadLife are of the clock of the machine.
+// Times, unless Config says otherwise. All but UploadLife are of the clock of the machine.
 const (
-	ReadTimeout  = 30 * time.Second // for a client to send each part of a request
-	WriteTimeout = time.Minute      // for a client to take each part of a response
-	UploadLife   = 24 * time.Hour   // of an upload to which nothing is added
+	ReadTimeout    = 30 * time.Second // for a client to send each part of a request
+	MaxReadTimeout = 45 * time.Second
+	WriteTimeout   = time.Minute    // for a client to take each part of a response
+	UploadLife     = 24 * time.Hour // of an upload to which nothing is added
 	// Lease is how long what a client was told of stays, whether or not a
 	// manifest comes to need it; half of it at least.
 	Lease = 24 * time.Hour
@@ -47,9 +49,12 @@ type Config struct {
 	Blobs blob.Store
 	Name  string // what the registry is called in references: HOST or HOST:PORT
 
-	// Admit says who sends a request, or why it is refused. An *Error passes on
-	// its code; it may set headers of the response. nil: everybody may, and is nobody.
-	Admit func(w http.ResponseWriter, r *http.Request) (Caller, error)
+	// Guard says who asks and what they may do. nil: everybody may do everything,
+	// and is nobody in particular.
+	Guard *access.Guard
+	// Refuse says why a request is not answered, before anybody asks who sends it.
+	// An *Error passes on its code. nil: none is refused.
+	Refuse func(r *http.Request) error
 	// Fixed reports whether a tag never moves once it points somewhere. nil: none is.
 	Fixed func(path, tag string) bool
 	// Sparse accepts indexes of which not all manifests are there.
@@ -67,9 +72,14 @@ type Config struct {
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // nil: time.Now
 
-	MaxBlob     int64         // 0: the constant of that name
-	MaxRequests int           // 0: the constant of that name
-	Lease       time.Duration // 0: the constant of that name
+	MaxBlob     int64 // 0: the constant of that name, as with all below
+	MaxRequests int
+	UploadLife  time.Duration
+	// ReadTimeout is MaxReadTimeout at most: an upload is held for a minute after
+	// its writer was last heard of.
+	ReadTimeout  time.Duration
+	WriteTimeout time.Duration
+	Lease        time.Duration
 }
 
 // Call is a request that was answered.
@@ -79,6 +89,7 @@ type Call struct {
 	Took     time.Duration
 	Received int64 // bytes of the body
 	Sent     int64 // bytes of the body
+	Caller   Caller
 }
 
 // Handler serves a registry. It implements http.Handler.
@@ -100,6 +111,9 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 	c.MaxBlob = cmp.Or(c.MaxBlob, MaxBlob)
 	c.MaxRequests = cmp.Or(c.MaxRequests, MaxRequests)
 	c.Lease = cmp.Or(c.Lease, Lease)
+	c.UploadLife = cmp.Or(c.UploadLife, UploadLife)
+	c.ReadTimeout = min(cmp.Or(c.ReadTimeout, ReadTimeout), MaxReadTimeout)
+	c.WriteTimeout = cmp.Or(c.WriteTimeout, WriteTimeout)
 	h := &Handler{config: c, slots: make(chan struct{}, c.MaxRequests)}
 	var name string
 	err := c.Store.Update(ctx, func(tx store.Tx) (err error) {
@@ -137,6 +151,7 @@ type call struct {
 	Request
 	mirror *mirror // that the request is about; nil: none
 	who    Caller
+	shown  access.Caller // who, for the guard
 	w      *recorder
 	r      *http.Request
 }
@@ -163,15 +178,16 @@ var methods = map[Kind]func(*call, context.Context) error{
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
-	rec := newRecorder(w)
-	body := newBody(r, rec.control, h.config.MaxBlob)
+	rec := newRecorder(w, h.config.WriteTimeout)
+	body := newBody(r, rec.control, h.config.MaxBlob, h.config.ReadTimeout)
 	r.Body = body
 	q, err := Parse(r.Method, r.URL)
 	kind := q.Kind.String()
 	if err != nil {
 		kind = ""
 	}
-	defer func() { h.observe(rec, r, Call{Kind: kind, Took: time.Since(begin), Received: body.n}) }()
+	var who Caller
+	defer func() { h.observe(rec, r, Call{Kind: kind, Took: time.Since(begin), Received: body.n, Caller: who}) }()
 	header := rec.Header()
 	header.Set("Docker-Distribution-Api-Version", "registry/2.0")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -184,42 +200,32 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(rec, r, fault(CodeTooManyRequests, "%d requests are under way", h.config.MaxRequests))
 		return
 	}
+	var m *mirror
 	if err == nil {
-		err = h.serve(rec, r, q)
-	} else if _, denied := h.admit(rec, r); denied != nil {
+		m, err = h.route(&q, r)
+	}
+	shown, denied := h.identify(r, q)
+	if denied != nil {
 		err = denied // who may not ask learns nothing
+	}
+	who = newCaller(shown.Identity)
+	if err == nil {
+		err = (&call{Handler: h, Request: q, mirror: m, who: who, shown: shown, w: rec, r: r}).answer()
 	}
 	if err != nil {
 		h.refuse(rec, r, err)
 	}
 }
 
-func (h *Handler) serve(w *recorder, r *http.Request, q Request) error {
-	m, unknown := h.route(&q, r)
-	who, err := h.admit(w, r)
-	if err != nil {
+// answer serves a request of somebody who is known.
+func (c *call) answer() error {
+	if err := c.check(c.r.Context()); err != nil {
 		return err
 	}
-	if unknown != nil {
-		return unknown
+	if c.mirror != nil {
+		return c.pull(c.r.Context())
 	}
-	c := &call{Handler: h, Request: q, mirror: m, who: who, w: w, r: r}
-	if m != nil {
-		return c.pull(r.Context())
-	}
-	return methods[q.Kind](c, r.Context())
-}
-
-// admit says who asks. A page of another site that makes a browser send what
-// changes something is refused.
-func (h *Handler) admit(w http.ResponseWriter, r *http.Request) (Caller, error) {
-	if err := new(http.CrossOriginProtection).Check(r); err != nil {
-		return Caller{}, &Error{Code: CodeDenied, Err: err}
-	}
-	if h.config.Admit == nil {
-		return Caller{}, nil
-	}
-	return h.config.Admit(w, r)
+	return methods[c.Kind](c, c.r.Context())
 }
 
 func (c *call) ping(context.Context) error {
@@ -238,7 +244,7 @@ func (h *Handler) observe(w *recorder, r *http.Request, c Call) {
 		level = slog.LevelInfo
 	}
 	h.config.Logger.Log(r.Context(), level, "registry request", "kind", c.Kind, "method", r.Method, "path", r.URL.Path,
-		"status", c.Status, "received", c.Received, "sent", c.Sent, "duration", c.Took, "remote", r.RemoteAddr, "agent", r.UserAgent())
+		"status", c.Status, "caller", c.Caller.String(), "received", c.Received, "sent", c.Sent, "duration", c.Took, "remote", r.RemoteAddr, "agent", r.UserAgent())
 }
 
 // Sweep ends uploads to which nothing was added for UploadLife, and returns how many.
@@ -259,6 +265,6 @@ func (h *Handler) Sweep(ctx context.Context) (int, error) {
 		}
 	}
 	// Only what no upload names any more.
-	_, err := h.config.Blobs.Prune(ctx, now.Add(-UploadLife-time.Hour))
+	_, err := h.config.Blobs.Prune(ctx, now.Add(-h.config.UploadLife-time.Hour))
 	return total, err
 }

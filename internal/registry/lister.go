@@ -69,26 +69,36 @@ func (c *call) sendTags(tags []string, n int) {
 	}{c.Repository, orEmpty(tags)})
 }
 
-// listRepositories lists all repositories.
+// listRepositories lists the repositories that the caller may pull from.
 func (c *call) listRepositories(ctx context.Context) error {
 	n := c.pageLength(MaxPage)
-	var list []store.Repository
-	if n > 0 {
+	atOnce := n + 1
+	if c.config.Guard != nil {
+		atOnce = MaxPage // of which the caller may see few
+	}
+	paths := []string{}
+	after := c.Last
+	for n > 0 && len(paths) <= n {
+		var list []store.Repository
 		err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
-			list, err = r.Repositories(ctx, c.Last, n+1)
+			list, err = r.Repositories(ctx, after, atOnce)
 			return err
 		})
 		if err != nil {
 			return err
 		}
+		for _, r := range list { // more than n+1 paths are cut below
+			if after = r.Path; c.lists(ctx, r.Path) {
+				paths = append(paths, r.Path)
+			}
+		}
+		if len(list) < atOnce {
+			break
+		}
 	}
-	if len(list) > n {
-		list = list[:n]
-		c.next("/v2/_catalog", list[n-1].Path, n)
-	}
-	paths := make([]string, len(list))
-	for i, r := range list {
-		paths[i] = r.Path
+	if len(paths) > n {
+		paths = paths[:n]
+		c.next("/v2/_catalog", paths[n-1], n)
 	}
 	respond(c.w, c.r, http.StatusOK, struct {
 		Repositories []string `json:"repositories"`

@@ -128,12 +128,8 @@ func TestFixedTags(t *testing.T) {
 
 // TestUploadsAreBound goes on with uploads where, and as whom, one must not.
 func TestUploadsAreBound(t *testing.T) {
-	l := newLab(t, func(c *registry.Config) {
-		c.Admit = func(_ http.ResponseWriter, r *http.Request) (registry.Caller, error) {
-			return registry.Caller{Kind: registry.CallerUser, Name: r.Header.Get("X-Who")}, nil
-		}
-	})
-	a := l.want(t, http.StatusAccepted, "", http.MethodPost, "/v2/mine/blobs/uploads/", nil, "X-Who: me")
+	l := newGuarded(t, `rules: [{repositories: ["**"], authenticated: true, allow: [pull, push]}]`)
+	a := l.want(t, http.StatusAccepted, "", http.MethodPost, "/v2/mine/blobs/uploads/", nil, as("alice"))
 	location := a.header.Get("Location")
 	elsewhere := strings.Replace(location, "/mine/", "/yours/", 1)
 	for _, method := range []string{http.MethodGet, http.MethodPatch, http.MethodDelete, http.MethodPut} {
@@ -141,10 +137,10 @@ func TestUploadsAreBound(t *testing.T) {
 		if method == http.MethodPut {
 			query = "?digest=" + string(dossier.FromBytes(nil))
 		}
-		l.want(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", method, location+query, []byte("x"), "X-Who: you")
-		l.want(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", method, elsewhere+query, []byte("x"), "X-Who: me")
+		l.want(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", method, location+query, []byte("x"), as("bob"))
+		l.want(t, http.StatusNotFound, "BLOB_UPLOAD_UNKNOWN", method, elsewhere+query, []byte("x"), as("alice"))
 	}
-	l.want(t, http.StatusAccepted, "", http.MethodPatch, location, []byte("x"), "X-Who: me")
+	l.want(t, http.StatusAccepted, "", http.MethodPatch, location, []byte("x"), as("alice"))
 }
 
 // TestChunks uploads in pieces, out of order, too long, and with the client
@@ -320,15 +316,15 @@ func TestRefusals(t *testing.T) {
 	entered := make(chan struct{})
 	l := newLab(t, func(c *registry.Config) {
 		c.MaxRequests, c.MaxBlob = 1, 10
-		c.Admit = func(_ http.ResponseWriter, r *http.Request) (registry.Caller, error) {
+		c.Refuse = func(r *http.Request) error {
 			switch r.Header.Get("X-Who") {
 			case "nobody":
-				return registry.Caller{}, &registry.Error{Code: registry.CodeUnauthorized, Err: errors.New("who are you")}
+				return &registry.Error{Code: registry.CodeUnauthorized, Err: errors.New("who are you")}
 			case "slow":
 				close(entered)
 				<-release
 			}
-			return registry.Caller{}, nil
+			return nil
 		}
 	})
 	l.want(t, http.StatusUnauthorized, "UNAUTHORIZED", http.MethodGet, "/v2/", nil, "X-Who: nobody")

@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -37,7 +38,7 @@ func (c *call) beginUpload(ctx context.Context) error {
 		return nil
 	}
 	u := store.Upload{
-		ID: rand.Text(), Repository: c.Repository, Owner: c.who.String(), Algorithm: c.Algorithm, ExpiresAt: c.now().Add(UploadLife),
+		ID: rand.Text(), Repository: c.Repository, Owner: c.who.String(), Algorithm: c.Algorithm, ExpiresAt: c.now().Add(c.config.UploadLife),
 	}
 	err := c.config.Store.Update(ctx, func(tx store.Tx) error {
 		if _, err := tx.PutRepository(ctx, c.Repository, c.now()); err != nil {
@@ -55,34 +56,71 @@ func (c *call) beginUpload(ctx context.Context) error {
 // mount links a blob that another repository holds ("Mounting a blob from
 // another repository").
 func (c *call) mount(ctx context.Context) (bool, error) {
-	found := false
-	err := c.config.Store.View(ctx, func(r store.Reader) error {
-		if c.From == "" {
-			holders, err := r.BlobHolders(ctx, c.Mount, 1)
-			found = len(holders) > 0
-			return err
-		}
-		_, err := r.LinkedBlob(ctx, c.From, c.Mount)
-		found = err == nil
-		if dossier.KindOf(err) == dossier.KindNotFound {
-			return nil
-		}
+	var from string
+	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
+		from, err = c.source(ctx, r)
 		return err
 	})
-	if err != nil || !found {
-		return false, err
+	if err == nil && from != "" {
+		err = c.mountFrom(ctx, from)
 	}
-	err = c.config.Store.Update(ctx, func(tx store.Tx) error {
+	if dossier.KindOf(err) == dossier.KindNotFound {
+		return false, nil
+	}
+	return from != "", err
+}
+
+// maxHolders is how many of the repositories that hold a blob are looked at to
+// find one that the caller may pull from.
+const maxHolders = 10_000
+
+// source returns the repository to mount a blob from: the one that is named, or
+// any that holds it. One that the caller may not pull from is as if it did not
+// hold it, so that nobody learns who has what. KindNotFound: there is none.
+// CodeUnauthorized: a wider token would do.
+func (c *call) source(ctx context.Context, r store.Reader) (string, error) {
+	const atOnce = 200
+	if c.From != "" {
+		if ok, err := c.sees(ctx, c.From); !ok {
+			return "", err
+		}
+		_, err := r.LinkedBlob(ctx, c.From, c.Mount)
+		return c.From, err
+	}
+	after := ""
+	var narrow error
+	for range maxHolders / atOnce {
+		holders, err := r.BlobHolders(ctx, c.Mount, after, atOnce)
+		if err != nil {
+			return "", err
+		}
+		for _, holder := range holders {
+			ok, err := c.sees(ctx, holder)
+			if ok {
+				return holder, nil
+			}
+			narrow, after = cmp.Or(narrow, err), holder
+		}
+		if len(holders) < atOnce {
+			break
+		}
+	}
+	return "", narrow
+}
+
+// mountFrom links a blob while another repository holds it. KindNotFound: it no
+// longer does.
+func (c *call) mountFrom(ctx context.Context, from string) error {
+	return c.config.Store.Update(ctx, func(tx store.Tx) error {
+		if _, err := tx.LinkedBlob(ctx, from, c.Mount); err != nil {
+			return err
+		}
 		at := c.now()
 		if _, err := tx.PutRepository(ctx, c.Repository, at); err != nil {
 			return err
 		}
 		return tx.LinkBlob(ctx, c.Repository, c.Mount, at, at.Add(c.config.Lease))
 	})
-	if dossier.KindOf(err) == dossier.KindNotFound {
-		return false, nil // collected in between
-	}
-	return err == nil, err
 }
 
 // created tells of a blob that is there.
@@ -209,7 +247,7 @@ func contentRange(header string, size, length int64) (int64, error) {
 }
 
 // How long an upload is held after its writer was last heard of, and how often
-// the writer is. A client has ReadTimeout for each part, which must be less.
+// the writer is. A client has MaxReadTimeout at most for each part, which must be less.
 const (
 	holdFor   = time.Minute
 	holdRenew = 10 * time.Second

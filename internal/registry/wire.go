@@ -15,12 +15,13 @@ import (
 type recorder struct {
 	http.ResponseWriter
 	control *http.ResponseController
+	time    time.Duration // for each part
 	status  int
 	bytes   int64
 }
 
-func newRecorder(w http.ResponseWriter) *recorder {
-	rec := &recorder{ResponseWriter: w, control: http.NewResponseController(w)}
+func newRecorder(w http.ResponseWriter, each time.Duration) *recorder {
+	rec := &recorder{ResponseWriter: w, control: http.NewResponseController(w), time: each}
 	rec.extend()
 	return rec
 }
@@ -41,7 +42,7 @@ func (w *recorder) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// pieceSize is how much of a file is sent within one WriteTimeout.
+// pieceSize is how much of a file is sent within one Config.WriteTimeout.
 const pieceSize = 16 << 20
 
 // ReadFrom implements io.ReaderFrom, by which the kernel can send a file without
@@ -74,7 +75,7 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // extend moves the deadline of the connection. A writer that has none, in a
 // test, does without.
-func (w *recorder) extend() { _ = w.control.SetWriteDeadline(time.Now().Add(WriteTimeout)) }
+func (w *recorder) extend() { _ = w.control.SetWriteDeadline(time.Now().Add(w.time)) }
 
 // rest takes the deadline back: what follows is not up to the client. Writing
 // sets it anew.
@@ -87,6 +88,7 @@ func (w *recorder) rest() { _ = w.control.SetWriteDeadline(time.Time{}) }
 type body struct {
 	io.ReadCloser
 	control *http.ResponseController
+	time    time.Duration // for each part
 	left    int64
 	n       int64
 	ended   bool  // io.EOF was read
@@ -102,8 +104,8 @@ var (
 
 // newBody wraps the body of a request. Its first deadline begins now, for the
 // server itself reads on when a method has left something.
-func newBody(r *http.Request, control *http.ResponseController, limit int64) *body {
-	b := &body{ReadCloser: r.Body, control: control, left: limit, beat: func() error { return nil }}
+func newBody(r *http.Request, control *http.ResponseController, limit int64, each time.Duration) *body {
+	b := &body{ReadCloser: r.Body, control: control, time: each, left: limit, beat: func() error { return nil }}
 	if r.ContentLength != 0 {
 		b.extend()
 	}
@@ -111,7 +113,7 @@ func newBody(r *http.Request, control *http.ResponseController, limit int64) *bo
 }
 
 // extend gives the client time for the next part.
-func (b *body) extend() { _ = b.control.SetReadDeadline(time.Now().Add(ReadTimeout)) }
+func (b *body) extend() { _ = b.control.SetReadDeadline(time.Now().Add(b.time)) }
 
 // rest takes the deadline back: what follows is not up to the client.
 func (b *body) rest() { _ = b.control.SetReadDeadline(time.Time{}) }

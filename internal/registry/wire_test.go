@@ -46,7 +46,7 @@ func TestSlowLoris(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := httptest.NewRequest(http.MethodPatch, "/", &test.drip)
-				b := newBody(r, http.NewResponseController(httptest.NewRecorder()), MaxBlob)
+				b := newBody(r, http.NewResponseController(httptest.NewRecorder()), MaxBlob, ReadTimeout)
 				begin := time.Now()
 				_, err := io.Copy(io.Discard, b)
 				if got := errors.Is(err, errTooSlow); got != test.slow || !got && err != nil {

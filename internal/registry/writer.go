@@ -18,6 +18,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/record"
+	"dossier.dev/dossier/internal/registry/access"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -294,10 +295,19 @@ func (p *push) learn(ctx context.Context, tx store.Tx, name string) (bool, error
 func (c *call) setTag(ctx context.Context, tx store.Tx, tag store.NameTag, p *push) error {
 	fixed := c.config.Fixed != nil && c.config.Fixed(c.Repository, tag.Tag)
 	move, err := tx.SetTag(ctx, tag, p.node.Digest, p.manifest.PushedAt, fixed)
-	if held, ok := errors.AsType[*store.TagHeld](err); ok {
+	held, isHeld := errors.AsType[*store.TagHeld](err)
+	if isHeld && c.may(ctx, access.Pull) == nil {
 		return &Error{Code: CodeTagFixed, Err: err, Detail: map[string]any{
 			"tag": tag.Tag, "digest": held.Digest, "since": held.Since, "hint": dossier.HintOf(err),
 		}}
+	}
+	if isHeld || move.Was != "" { // it points elsewhere
+		if denied := c.may(ctx, access.Retag); denied != nil {
+			return denied // and the transaction undoes it
+		}
+	}
+	if isHeld { // where it points is not for who may not pull
+		return fault(CodeTagFixed, "tag %s does not move", tag.Tag)
 	}
 	if err != nil || !move.Moved {
 		return err

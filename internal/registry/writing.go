@@ -151,7 +151,7 @@ func (w *writing) save(ctx context.Context) error {
 		return errors.Join(err, w.end(ctx))
 	}
 	u := w.upload
-	u.Token, u.ExpiresAt = token, w.now().Add(UploadLife)
+	u.Token, u.ExpiresAt = token, w.now().Add(w.config.UploadLife)
 	if w.other != nil {
 		if u.Hash, err = w.other.(encoding.BinaryMarshaler).MarshalBinary(); err != nil {
 			return &dossier.Error{Kind: dossier.KindInternal, Op: "keeping upload", Subject: u.ID, Err: err}

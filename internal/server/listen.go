@@ -72,17 +72,17 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// access says who can reach a server.
-type access struct {
+// entrance says who can reach a server.
+type entrance struct {
 	listen   string
 	loopback bool
 	tokens   api.Tokens
 	tls      *tls.Config // nil: plain
 }
 
-// access reads what the configuration names.
-func (c ServeConfig) access() (access, error) {
-	a := access{listen: cmp.Or(c.Listen, DefaultListen)}
+// entrance reads what the configuration names.
+func (c ServeConfig) entrance() (entrance, error) {
+	a := entrance{listen: cmp.Or(c.Listen, DefaultListen)}
 	host, _, _ := net.SplitHostPort(a.listen) // Validate has seen it
 	a.loopback = isLoopback(host)
 	if c.TLSCert != "" {
@@ -106,7 +106,7 @@ func (c ServeConfig) access() (access, error) {
 }
 
 // open opens the listener.
-func (a access) open(ctx context.Context) (net.Listener, error) {
+func (a entrance) open(ctx context.Context) (net.Listener, error) {
 	fail := func(err error) (net.Listener, error) {
 		return nil, &dossier.Error{Kind: dossier.KindUnavailable, Op: "listening on", Subject: a.listen, Err: err,
 			Hint: "choose another address with --listen, or end the program that has this one"}
@@ -123,7 +123,7 @@ func (a access) open(ctx context.Context) (net.Listener, error) {
 }
 
 // serve serves on listener, with TLS when there is a certificate.
-func (a access) serve(web *http.Server, listener net.Listener) error {
+func (a entrance) serve(web *http.Server, listener net.Listener) error {
 	if a.tls != nil {
 		return web.ServeTLS(listener, "", "")
 	}

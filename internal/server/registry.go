@@ -22,6 +22,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob/disk"
+	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/registry/upstream"
 	"dossier.dev/dossier/internal/store"
@@ -39,6 +40,7 @@ type ownRegistry struct {
 	name      string
 	blobs     *disk.Store
 	upstreams *upstream.Set
+	tokens    http.Handler // nil: it makes none
 }
 
 // close ends what requests have begun.
@@ -50,7 +52,7 @@ func (o *ownRegistry) close() error {
 
 // openRegistry opens the registry in the engine's store. It keeps the name that it has
 // there unless it is told one.
-func openRegistry(ctx context.Context, c ServeConfig, a access, e *Engine, addr net.Addr, metrics *registryMetrics) (*ownRegistry, error) {
+func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr net.Addr, metrics *registryMetrics) (*ownRegistry, error) {
 	own := &ownRegistry{name: c.Registry.Name}
 	if own.name == "" {
 		err := e.store.Update(ctx, func(tx store.Tx) (err error) {
@@ -71,10 +73,22 @@ func openRegistry(ctx context.Context, c ServeConfig, a access, e *Engine, addr 
 	if own.blobs, err = disk.Open(disk.Config{Dir: filepath.Join(c.Data, BlobsDir)}); err != nil {
 		return nil, err
 	}
-	own.Handler, err = registry.New(ctx, registry.Config{
-		Store: e.store, Blobs: own.blobs, Name: own.name, Admit: a.admit, Fixed: fixedTag(c.Registry.Movable),
+	options := registry.Config{
+		Store: e.store, Blobs: own.blobs, Name: own.name, Fixed: fixedTag(c.Registry.Movable),
 		Sparse: c.Registry.Sparse, Programs: true, Upstreams: own.upstreams, Spool: c.Data, Observe: metrics.observe, Logger: e.config.Logger, Now: e.config.Now,
-	})
+		MaxBlob: int64(c.Registry.Limits.Blob), MaxRequests: c.Registry.Limits.Requests, UploadLife: c.Registry.Limits.UploadLife,
+		ReadTimeout: c.Registry.Limits.ReadTime, WriteTimeout: c.Registry.Limits.WriteTime,
+	}
+	options.Guard, err = openGuard(ctx, c, a.tokens, e, own.name)
+	if options.Guard == nil && a.loopback {
+		options.Refuse = onlyLoopback
+	}
+	if err == nil {
+		own.Handler, err = registry.New(ctx, options)
+	}
+	if options.Guard != nil && options.Guard.Authenticator.Tokens != nil {
+		own.tokens = newTokenHandler(options.Guard, e, metrics)
+	}
 	if err != nil {
 		return nil, errors.Join(err, own.blobs.Close())
 	}
@@ -106,9 +120,25 @@ func (c ServeConfig) validateRegistry(fault func(subject, why, hint string)) {
 			fault("--movable="+pattern, "it is no pattern REPOSITORY:TAG", "write it as org/app:* or org/*:1.2.?")
 		}
 	}
+	c.validateLogin(fault)
+	validateLimits(r.Limits, fault)
 	if c.Data == "" {
 		fault("--data", "the registry has no directory for its blobs", "give --data DIR, or --no-registry")
 	}
+}
+
+// validateLimits tells fault which limits are beyond what makes sense.
+func validateLimits(l config.Limits, fault func(subject, why, hint string)) {
+	check := func(name string, ok bool, want string) {
+		if !ok {
+			fault("registry.limits."+name, "it is out of range", "set "+want+", or leave it out")
+		}
+	}
+	check("blob", l.Blob >= 0 && l.Blob <= 1<<50, "at most 1024TiB")
+	check("requests", l.Requests >= 0 && l.Requests <= 1_000_000, "1 to 1000000")
+	check("uploadLife", l.UploadLife == 0 || l.UploadLife >= time.Minute && l.UploadLife <= 30*24*time.Hour, "1m to 720h")
+	check("readTime", l.ReadTime == 0 || l.ReadTime >= time.Second && l.ReadTime <= registry.MaxReadTimeout, "1s to 45s")
+	check("writeTime", l.WriteTime == 0 || l.WriteTime >= time.Second && l.WriteTime <= time.Hour, "1s to 1h")
 }
 
 // versionTag matches tags that look like a whole version (with an optional
@@ -173,30 +203,6 @@ func (o *ownRegistry) sweep(ctx context.Context, e *Engine) {
 			return
 		}
 	}
-}
-
-// admit says who asks the registry: the rules are those of the API. Clients of
-// registries bring a token as the password of any user.
-func (a access) admit(w http.ResponseWriter, r *http.Request) (registry.Caller, error) {
-	if !a.tokens.Required() {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		if a.loopback && !isLoopback(strings.Trim(host, "[]")) {
-			return registry.Caller{}, &registry.Error{Code: registry.CodeDenied, Err: errors.New("this server answers to loopback names only")}
-		}
-		return registry.Caller{}, nil
-	}
-	_, token, ok := r.BasicAuth()
-	if scheme, rest, _ := strings.Cut(r.Header.Get("Authorization"), " "); !ok && strings.EqualFold(scheme, "Bearer") {
-		token = strings.TrimSpace(rest)
-	}
-	if !a.tokens.Match(token) {
-		w.Header().Set("WWW-Authenticate", `Basic realm="dossier"`)
-		return registry.Caller{}, &registry.Error{Code: registry.CodeUnauthorized, Err: errors.New("log in with a token of this server as the password")}
-	}
-	return registry.Caller{Kind: registry.CallerToken, Login: "api token"}, nil
 }
 
 // registryMetrics counts what the registry answers.

@@ -17,6 +17,7 @@ import (
 
 	"dossier.dev/dossier/internal/answer"
 	"dossier.dev/dossier/internal/api"
+	"dossier.dev/dossier/internal/registry/access"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -35,7 +36,7 @@ const (
 // server is a Serve under way.
 type server struct {
 	config   ServeConfig
-	access   access
+	entrance entrance
 	engine   *Engine
 	handler  *api.Handler
 	workers  task
@@ -57,7 +58,7 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	access, err := c.access()
+	entrance, err := c.entrance()
 	if err != nil {
 		return err
 	}
@@ -67,11 +68,11 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	engine.Parser = answer.NewParser(maxParsed)
-	listener, err := access.open(ctx)
+	listener, err := entrance.open(ctx)
 	if err != nil {
 		return err
 	}
-	s, err := newServer(ctx, c, access, engine, listener.Addr())
+	s, err := newServer(ctx, c, entrance, engine, listener.Addr())
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
@@ -79,8 +80,8 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 }
 
 // newServer wires a server that will listen on addr.
-func newServer(ctx context.Context, c ServeConfig, a access, e *Engine, addr net.Addr) (*server, error) {
-	s := &server{config: c, access: a, engine: e, workers: task{name: "reading images", log: e.config.Logger}}
+func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr net.Addr) (*server, error) {
+	s := &server{config: c, entrance: a, engine: e, workers: task{name: "reading images", log: e.config.Logger}}
 	checks := []api.Check{{Name: "store", Ready: e.ready}, {Name: "workers", Ready: s.workers.ready}}
 	if !c.NoCluster && !c.Offline {
 		s.follower = newFollower(e, c.Cluster)
@@ -108,6 +109,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.own.ServeHTTP(w, r)
 		return
 	}
+	if s.own != nil && s.own.tokens != nil && r.URL.Path == access.TokenPath {
+		s.own.tokens.ServeHTTP(w, r)
+		return
+	}
 	s.handler.ServeHTTP(w, r)
 }
 
@@ -118,14 +123,14 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 	defer abort()
 	log := s.engine.config.Logger
 	web := &http.Server{
-		Handler: s, TLSConfig: s.access.tls, MaxHeaderBytes: maxHeader,
+		Handler: s, TLSConfig: s.entrance.tls, MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
 		BaseContext: func(net.Listener) context.Context { return requests },
 		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelInfo),
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		err := s.access.serve(web, listener)
+		err := s.entrance.serve(web, listener)
 		if errors.Is(err, http.ErrServerClosed) {
 			return nil
 		}

@@ -76,8 +76,8 @@ func (e *TagHeld) Error() string {
 type ContentReader interface {
 	// LinkedBlob returns the record of a blob that a repository holds, or KindNotFound.
 	LinkedBlob(ctx context.Context, path string, d dossier.Digest) (Blob, error)
-	// BlobHolders returns up to limit paths of repositories that hold a blob, in order.
-	BlobHolders(ctx context.Context, d dossier.Digest, limit int) ([]string, error)
+	// BlobHolders returns up to limit paths of repositories that hold a blob, after a path and in order.
+	BlobHolders(ctx context.Context, d dossier.Digest, after string, limit int) ([]string, error)
 	// Manifest returns a manifest that a repository holds, or KindNotFound.
 	Manifest(ctx context.Context, path string, d dossier.Digest) (Manifest, error)
 	// Referrers returns manifests that name a subject, without their bodies, by

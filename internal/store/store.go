@@ -43,6 +43,7 @@ type Reader interface {
 	ContentReader
 	GarbageReader
 	UpstreamReader
+	SigningKeyReader
 }
 
 // Tx reads and writes every topic within one transaction. It sees its own
@@ -61,6 +62,7 @@ type Tx interface {
 	UploadWriter
 	GarbageWriter
 	UpstreamWriter
+	SigningKeyWriter
 }
 
 // FactWriter writes facts. Only the packages ingest and registry use it.

@@ -20,6 +20,17 @@ type Authenticator struct {
 	Users           *Htpasswd
 	ServiceAccounts *ServiceAccounts
 	Tokens          *Tokens
+	APITokens       APITokens
+}
+
+// APITokens are secrets that the server was given. Who brings one, as a bearer
+// token or as the password of any user, is APITokenUser.
+type APITokens interface {
+	// Fingerprint returns for one of the tokens what stands for it without telling
+	// anything of it, equal on all replicas. It takes as long whatever is wrong.
+	Fingerprint(token string) (fingerprint string, ok bool)
+	// Holds reports whether the token of a fingerprint is among them.
+	Holds(fingerprint string) bool
 }
 
 // Caller is an identity as it was established for one request.
@@ -35,8 +46,8 @@ type Caller struct {
 }
 
 // Authenticate reads an Authorization header: Basic with a user and a password,
-// or with ServiceAccountUser and a token; Bearer with a token of ours or of a
-// service account; or empty. Errors: KindDenied for credentials that are not
+// with ServiceAccountUser and a token, or with any user and one of APITokens;
+// Bearer with a token of ours, of a service account, or of APITokens; or empty. Errors: KindDenied for credentials that are not
 // good; KindUnavailable when that cannot be told now; that of ctx.
 func (a *Authenticator) Authenticate(ctx context.Context, authorization string) (Caller, error) {
 	if authorization == "" {
@@ -76,6 +87,9 @@ func (a *Authenticator) password(ctx context.Context, user, password string) (Ca
 	if user == ServiceAccountUser {
 		return a.account(ctx, password)
 	}
+	if c, ok := a.given(password); ok {
+		return c, nil
+	}
 	if a.Users == nil || !ValidUser(user) {
 		return Caller{}, denied("the user or the password is wrong")
 	}
@@ -84,6 +98,15 @@ func (a *Authenticator) password(ctx context.Context, user, password string) (Ca
 		return Caller{}, err
 	}
 	return Caller{Identity: Identity{User: user, Method: Password}, credential: fingerprint}, nil
+}
+
+// given looks for a token among those that the server was given.
+func (a *Authenticator) given(token string) (Caller, bool) {
+	if a.APITokens == nil {
+		return Caller{}, false
+	}
+	fingerprint, ok := a.APITokens.Fingerprint(token)
+	return Caller{Identity: Identity{User: APITokenUser, Method: APIToken}, credential: fingerprint}, ok
 }
 
 // account checks a service account's token.
@@ -101,6 +124,9 @@ func (a *Authenticator) account(ctx context.Context, token string) (Caller, erro
 // bearer checks a token. Who it says has made it chooses the verifier, which
 // takes nothing else's word for anything.
 func (a *Authenticator) bearer(ctx context.Context, token string) (Caller, error) {
+	if c, ok := a.given(token); ok {
+		return c, nil
+	}
 	if a.Tokens == nil || issuerOf(token) != a.Tokens.config.Issuer {
 		return a.account(ctx, token)
 	}
@@ -123,6 +149,8 @@ func (a *Authenticator) stillGood(ctx context.Context, c Caller) error {
 		good = a.Anonymous
 	case Password:
 		good = a.Users != nil && a.Users.holds(ctx, c.Identity.User, c.credential)
+	case APIToken:
+		good = a.APITokens != nil && a.APITokens.Holds(c.credential)
 	case TokenReview, Signature:
 		good = a.ServiceAccounts != nil
 	}

@@ -107,7 +107,7 @@ func parseHtpasswd(text []byte) (users, error) {
 
 // checkEntry returns the cost of a hash, or what is wrong with the entry.
 func checkEntry(name, hash string) (cost int, fault string) {
-	if !ValidUser(name) {
+	if !ValidUser(name) || name == APITokenUser {
 		return 0, "want USER:HASH, with a name of at most 128 letters, digits and signs that is not reserved"
 	}
 	if !strings.HasPrefix(hash, "$2a$") && !strings.HasPrefix(hash, "$2b$") && !strings.HasPrefix(hash, "$2y$") {

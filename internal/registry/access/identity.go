@@ -19,6 +19,7 @@ const (
 	Password    Method = "password"     // a user of the htpasswd file
 	TokenReview Method = "token review" // the cluster said whose token it is
 	Signature   Method = "signature"    // a service-account token whose signature was checked here
+	APIToken    Method = "api token"    // one of the tokens that the server was given (APITokens)
 )
 
 // Identity is who asks. The zero value is not valid; nobody in particular is
@@ -122,6 +123,9 @@ const (
 	ServiceAccountUser = "kubernetes-service-account"
 	// AnonymousUser stands for nobody in particular where a user is named.
 	AnonymousUser = string(Anonymous)
+	// APITokenUser is who brings one of APITokens. Rules may name it, an htpasswd
+	// file may not.
+	APITokenUser = "api-token"
 )
 
 // maxUserName bounds the name of a user in bytes.
@@ -163,6 +167,8 @@ func ParseIdentity(s string) (Identity, error) {
 			return Identity{}, err
 		}
 		return account.identity(TokenReview, Pod{}), nil
+	case s == APITokenUser:
+		return Identity{User: APITokenUser, Method: APIToken}, nil
 	case !ValidUser(s):
 		return Identity{}, dossier.Errorf(dossier.KindInvalid, "reading user", short(s), "want a name, NAMESPACE/NAME or anonymous")
 	}

@@ -155,5 +155,22 @@ func ParseKeys(text []byte) ([]Key, error) {
 // keys put the new one second on all replicas, then first, then drop the old one.
 type StaticKeys []Key
 
+// KeyFile is the path of a file of keys (ParseKeys). It is read again each time, so
+// that keys can be changed while servers run, in the order that StaticKeys says.
+type KeyFile string
+
+// Keys implements KeyStore. Errors: KindNotFound, KindStorage, KindInvalid.
+func (f KeyFile) Keys(context.Context) ([]Key, error) {
+	text, err := readFile(string(f), maxKeys*maxKeyBytes)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := ParseKeys(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", string(f), err)
+	}
+	return keys, nil
+}
+
 // Keys implements KeyStore.
 func (s StaticKeys) Keys(context.Context) ([]Key, error) { return s, nil }

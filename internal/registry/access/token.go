@@ -208,6 +208,8 @@ func (c claims) caller() (Caller, error) {
 		caller.Identity = Identity{Method: Anonymous}
 	case Password:
 		caller.Identity = Identity{User: c.Subject, Method: Password}
+	case APIToken:
+		caller.Identity = Identity{User: APITokenUser, Method: APIToken}
 	case TokenReview, Signature:
 		caller.Identity = c.Dossier.ServiceAccount.identity(c.Dossier.Method, c.Dossier.Pod)
 	}

@@ -21,7 +21,7 @@ WHERE r.repository = $1 AND r.digest = $2 AND b.damage = ''`
 
 	blobHolders = `
 SELECT r.repository FROM repository_blob AS r JOIN blob AS b ON b.digest = r.digest
-WHERE r.digest = $1 AND b.damage = '' ORDER BY r.repository LIMIT $2`
+WHERE r.digest = $1 AND r.repository > $2 AND b.damage = '' ORDER BY r.repository LIMIT $3`
 
 	blobLease = `
 SELECT r.kept_until FROM repository_blob AS r JOIN blob AS b ON b.digest = r.digest
@@ -119,8 +119,8 @@ func (r reader) LinkedBlob(ctx context.Context, path string, d dossier.Digest) (
 }
 
 // BlobHolders implements [store.ContentReader].
-func (r reader) BlobHolders(ctx context.Context, d dossier.Digest, limit int) ([]string, error) {
-	return all(ctx, r.session, "finding blob", scanOne[string], blobHolders, d, max(0, limit))
+func (r reader) BlobHolders(ctx context.Context, d dossier.Digest, after string, limit int) ([]string, error) {
+	return all(ctx, r.session, "finding blob", scanOne[string], blobHolders, d, after, max(0, limit))
 }
 
 // Manifest implements [store.ContentReader].

@@ -21,8 +21,9 @@ import (
 // they may.
 func scans() map[string]string {
 	return map[string]string{
-		"SELECT id, name FROM cluster": "all clusters are asked for, and they are few",
-		"SELECT kind, state, COUNT(*)": "jobs are counted, for metrics; those that are done are gone",
+		"SELECT id, name FROM cluster":                   "all clusters are asked for, and they are few",
+		"SELECT id, created_at, secret FROM signing_key": "there are two at a time, and all are asked for",
+		"SELECT kind, state, COUNT(*)":                   "jobs are counted, for metrics; those that are done are gone",
 	}
 }
 

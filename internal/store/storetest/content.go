@@ -70,9 +70,13 @@ func blobsBelong(t *testing.T, s store.Store) {
 		err := s.View(ctx, func(r store.Reader) error { _, err := r.LinkedBlob(ctx, path, digest(name)); return err })
 		wantKind(t, err, dossier.KindNotFound)
 	}
-	holders := read(t, s, func(r store.Reader) ([]string, error) { return r.BlobHolders(ctx, digest("y"), 10) })
+	holders := read(t, s, func(r store.Reader) ([]string, error) { return r.BlobHolders(ctx, digest("y"), "", 10) })
 	if want := []string{"a", "b"}; !cmp.Equal(holders, want) {
 		t.Errorf("holders: %q, want %q", holders, want)
+	}
+	holders = read(t, s, func(r store.Reader) ([]string, error) { return r.BlobHolders(ctx, digest("y"), "a", 10) })
+	if want := []string{"b"}; !cmp.Equal(holders, want) {
+		t.Errorf("holders after a: %q, want %q", holders, want)
 	}
 	update(t, s, func(tx store.Tx) error { return tx.UnlinkBlob(ctx, deletion("a", "x")) })
 	err := s.Update(ctx, func(tx store.Tx) error { return tx.UnlinkBlob(ctx, deletion("a", "x")) })

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Content", contentCases()},
 		{"Garbage", garbageCases()},
 		{"Upstream", upstreamCases()},
+		{"SigningKey", signingKeyCases()},
 	}
 	for _, topic := range topics {
 		t.Run(topic.name, func(t *testing.T) {

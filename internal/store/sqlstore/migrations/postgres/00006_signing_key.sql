@@ -1,0 +1,12 @@
+-- SPDX-FileCopyrightText: The Dossier Authors
+-- SPDX-License-Identifier: Apache-2.0
+
+-- The keys with which the registry signs its tokens, that all replicas share.
+
+-- +goose Up
+
+CREATE TABLE signing_key (
+    id         TEXT COLLATE "C" PRIMARY KEY,
+    created_at BIGINT NOT NULL,
+    secret     BYTEA NOT NULL
+);
