@@ -39,7 +39,7 @@ type EventKind string
 // The kinds of event.
 const (
 	EventSync EventKind = "sync" // the whole state: replaces all that was known of the scope
-	EventPod  EventKind = "pod"  // one pod has changed, or is gone
+	EventPods EventKind = "pods" // some pods have changed, or are gone
 )
 
 // Event is a change in a cluster. Events of one pod may be merged; the last
@@ -47,8 +47,9 @@ const (
 // EventSync: that one is the truth.
 type Event struct {
 	Kind     EventKind
-	Snapshot Snapshot        // EventSync
-	Key      string          // EventPod: Place.Key of the pod
-	Places   []dossier.Place // EventPod: its places now; none when it is gone or has ended
-	At       time.Time       // when the change was received
+	Snapshot Snapshot // EventSync
+	// Pods, of an EventPods, are the places of each pod now, by Place.Key: none
+	// when it is gone or has ended.
+	Pods map[string][]dossier.Place
+	At   time.Time // when the first of the changes was received
 }

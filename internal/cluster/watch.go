@@ -31,12 +31,12 @@ const (
 
 // Watch tells handler what runs in a scope, as it changes, until ctx ends; then
 // it returns nil. First comes an EventSync, once every namespace of the scope
-// was listed or found forbidden; then an EventPod for each pod that changes;
-// and another EventSync after every new list: each Options.Resync, and when the
+// was listed or found forbidden; then an EventPods for the pods that change; and another EventSync after every new list: each Options.Resync, and when the
 // server has lost track of what was told.
 //
-// Events are told one at a time. While handler is busy, changes of one pod are
-// merged. A server that goes away is waited for; Health tells.
+// Events are told one at a time. What changes while handler is busy is told in
+// one event, with the last state of each pod: so a slow handler gets larger
+// events, not later ones. A server that goes away is waited for; Health tells.
 //
 // Errors: that of handler, which ends the watch; KindInvalid, a malformed
 // selector; KindDenied, the user may not list the pods of all namespaces.
@@ -260,19 +260,17 @@ func (w *watcher) tellBatch(ctx context.Context, handler func(context.Context, E
 		w.live.health.synced(true)
 		return true, nil
 	}
+	e := Event{Kind: EventPods, Pods: map[string][]dossier.Place{}, At: batch[0].at}
 	for _, c := range batch {
-		for _, key := range slices.Sorted(maps.Keys(c.gone)) {
-			if err := handler(ctx, Event{Kind: EventPod, Key: key, At: c.at}); err != nil {
-				return false, err
-			}
+		for key := range c.gone {
+			e.Pods[key] = nil
 		}
-		if c.pod == nil {
-			continue
+		if c.pod != nil {
+			e.Pods[c.pod.key()] = w.resolver.places(c.pod)
 		}
-		e := Event{Kind: EventPod, Key: c.pod.key(), Places: w.resolver.places(c.pod), At: c.at}
-		if err := handler(ctx, e); err != nil {
-			return false, err
-		}
+	}
+	if err := handler(ctx, e); err != nil {
+		return false, err
 	}
 	return true, nil
 }

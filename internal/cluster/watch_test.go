@@ -87,11 +87,24 @@ func (w *watched) apply(e Event) {
 		for _, p := range e.Snapshot.Places {
 			w.state[p.Key()] = append(w.state[p.Key()], p)
 		}
-	case EventPod:
-		if delete(w.state, e.Key); len(e.Places) > 0 {
-			w.state[e.Key] = e.Places
+	case EventPods:
+		for key, places := range e.Pods {
+			if delete(w.state, key); len(places) > 0 {
+				w.state[key] = places
+			}
 		}
 	}
+}
+
+// nextOf takes in an event that must be of one pod, and returns its places.
+func (w *watched) nextOf(key string) []dossier.Place {
+	w.t.Helper()
+	e := w.next()
+	places, ok := e.Pods[key]
+	if e.Kind != EventPods || !ok || len(e.Pods) != 1 || e.At.IsZero() {
+		w.t.Errorf("got %+v, want an event of %s alone", e, key)
+	}
+	return places
 }
 
 // images gives "pod image" for all that runs, sorted.
@@ -132,16 +145,15 @@ func TestWatch(t *testing.T) {
 
 	f.addMeta("/apis/apps/v1/replicasets", "shop", "c-1", "rs-c", ownedBy("apps/v1", "Deployment", "c", "d-c"))
 	f.put(newPod("shop", "c", "app:2", ownedBy("apps/v1", "ReplicaSet", "c-1", "rs-c")))
-	e := w.next()
-	if e.Kind != EventPod || e.Key != "pod/shop/c/uid-c" || len(e.Places) != 1 || e.Places[0].Kind != "Deployment" || e.At.IsZero() {
-		t.Errorf("new pod: got %+v", e)
+	if places := w.nextOf("pod/shop/c/uid-c"); len(places) != 1 || places[0].Kind != "Deployment" {
+		t.Errorf("new pod: got %+v", places)
 	}
 
 	pulled := newPod("shop", "a", "app:1", nil)
 	pulled.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "c", ImageID: "app@sha256:" + hexDigits}}
 	f.put(pulled)
-	if e := w.next(); len(e.Places) != 1 || e.Places[0].Digest != "sha256:"+hexDigits {
-		t.Errorf("pulled: got %+v", e)
+	if places := w.nextOf("pod/shop/a/uid-a"); len(places) != 1 || places[0].Digest != "sha256:"+hexDigits {
+		t.Errorf("pulled: got %+v", places)
 	}
 
 	f.remove("shop", "b")
@@ -156,9 +168,7 @@ func TestWatch(t *testing.T) {
 	noise.Status.Message = "still there"
 	f.put(noise)
 	f.put(newPod("shop", "d", "app:3", nil))
-	if e := w.next(); e.Key != "pod/shop/d/uid-d" {
-		t.Errorf("got %+v, want an event of d", e)
-	}
+	w.nextOf("pod/shop/d/uid-d")
 
 	// A new pod of an old name: both are told, the old one as gone.
 	f.remove("shop", "d")
@@ -235,7 +245,8 @@ func TestWatchScope(t *testing.T) {
 	}
 }
 
-// A handler that is slow sees the last state of each pod, not every state.
+// A handler that is slow sees the last state of each pod, not every state, and of
+// all pods that changed meanwhile at once.
 func TestWatchMergesChanges(t *testing.T) {
 	f := newFakeAPI(t)
 	f.put(newPod("shop", "last", "app:0", nil))
@@ -266,8 +277,8 @@ func TestWatchMergesChanges(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		events++
 	}
-	if events >= pods*changes {
-		t.Errorf("got %d events for %d changes, want fewer", events, pods*changes)
+	if events >= changes {
+		t.Errorf("got %d events for %d changes of %d pods, want fewer", events, changes, pods)
 	}
 }
 
@@ -296,7 +307,7 @@ func TestWatchWaitsForOwners(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	f.set(func() { clear(f.refuse) })
-	if e := w.next(); len(e.Places) != 1 || e.Places[0].Kind != "Deployment" {
-		t.Errorf("got %+v, want a place of a Deployment", e)
+	if places := w.nextOf("pod/shop/b/uid-b"); len(places) != 1 || places[0].Kind != "Deployment" {
+		t.Errorf("got %+v, want a place of a Deployment", places)
 	}
 }

@@ -25,19 +25,15 @@ type wish struct {
 // ask makes jobs for what the places need: digests that nobody has read, and
 // tags that nobody has looked at lately.
 func (g *Ingest) ask(ctx context.Context, places []dossier.Place) error {
-	wishes := map[wish]map[string]bool{}
-	for _, p := range places {
-		for _, w := range wishesOf(p) {
-			if wishes[w] == nil {
-				wishes[w] = map[string]bool{}
-			}
-			wishes[w][p.Platform] = true
-		}
-	}
+	wishes := wishesFor(places)
 	if len(wishes) == 0 {
 		return nil
 	}
-	jobs, err := g.jobsFor(ctx, wishes)
+	var jobs []store.Job
+	err := g.Store.View(ctx, func(r store.Reader) (err error) {
+		jobs, err = g.jobsFor(ctx, r, wishes)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -48,6 +44,21 @@ func (g *Ingest) ask(ctx context.Context, places []dossier.Place) error {
 		}
 	}
 	return nil
+}
+
+// wishesFor says what has to be read to know the images of places, and for which
+// platforms.
+func wishesFor(places []dossier.Place) map[wish]map[string]bool {
+	wishes := map[wish]map[string]bool{}
+	for _, p := range places {
+		for _, w := range wishesOf(p) {
+			if wishes[w] == nil {
+				wishes[w] = map[string]bool{}
+			}
+			wishes[w][p.Platform] = true
+		}
+	}
+	return wishes
 }
 
 // wishesOf says what has to be read to know the image of a place.
@@ -71,34 +82,29 @@ func wishesOf(p dossier.Place) []wish {
 }
 
 // jobsFor leaves out what is known and fresh, and what is being done already.
-func (g *Ingest) jobsFor(ctx context.Context, wishes map[wish]map[string]bool) ([]store.Job, error) {
+func (g *Ingest) jobsFor(ctx context.Context, r store.Reader, wishes map[wish]map[string]bool) ([]store.Job, error) {
+	fresh, err := g.freshTags(ctx, r, wishes)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := digestsOf(ctx, r, wishes)
+	if err != nil {
+		return nil, err
+	}
 	var jobs []store.Job
-	err := g.Store.View(ctx, func(r store.Reader) error {
-		jobs = nil
-		fresh, err := g.freshTags(ctx, r, wishes)
-		if err != nil {
-			return err
+	for _, w := range slices.SortedFunc(maps.Keys(wishes), compareWishes) {
+		platforms := platformsOf(wishes[w])
+		switch {
+		case w.tag != "" && !fresh[store.NameTag{Name: w.name, Tag: w.tag}]:
+			jobs = append(jobs, tagPayload{Name: w.name, Tag: w.tag, Platforms: platforms}.job())
+		case w.digest != "" && !roots.complete(w.digest, platforms):
+			job := readPayload{Name: w.name, Digest: w.digest, Platforms: platforms}.job()
+			// Before the tags: one that points at it then needs no reading.
+			job.RunAt = g.now().Add(-time.Second)
+			jobs = append(jobs, job)
 		}
-		roots, err := digestsOf(ctx, r, wishes)
-		if err != nil {
-			return err
-		}
-		for _, w := range slices.SortedFunc(maps.Keys(wishes), compareWishes) {
-			platforms := platformsOf(wishes[w])
-			switch {
-			case w.tag != "" && !fresh[store.NameTag{Name: w.name, Tag: w.tag}]:
-				jobs = append(jobs, tagPayload{Name: w.name, Tag: w.tag, Platforms: platforms}.job())
-			case w.digest != "" && !roots.complete(w.digest, platforms):
-				job := readPayload{Name: w.name, Digest: w.digest, Platforms: platforms}.job()
-				// Before the tags: one that points at it then needs no reading.
-				job.RunAt = g.now().Add(-time.Second)
-				jobs = append(jobs, job)
-			}
-		}
-		jobs, err = g.withoutThose(ctx, r, jobs)
-		return err
-	})
-	return jobs, err
+	}
+	return g.withoutThose(ctx, r, jobs)
 }
 
 func compareWishes(a, b wish) int {

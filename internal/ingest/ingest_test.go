@@ -224,7 +224,7 @@ func TestEventsAndListsAgree(t *testing.T) {
 	d := w.push("app", "1", app("1"))
 	p := w.pod("a", "web-1", "app:1", d)
 	for range 2 { // doubled events change nothing
-		if err := w.ingest.ApplyKey(t.Context(), testCluster, p.Key(), []dossier.Place{p}); err != nil {
+		if err := w.ingest.ApplyPods(t.Context(), testCluster, map[string][]dossier.Place{p.Key(): {p}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -233,7 +233,7 @@ func TestEventsAndListsAgree(t *testing.T) {
 		t.Errorf("the list changed %d keys after the event", got)
 	}
 	w.now = w.now.Add(time.Minute)
-	if err := w.ingest.ApplyKey(t.Context(), testCluster, p.Key(), nil); err != nil {
+	if err := w.ingest.ApplyPods(t.Context(), testCluster, map[string][]dossier.Place{p.Key(): nil}); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"a/Deployment/web/container/main@linux/amd64 ended"}

@@ -39,27 +39,36 @@ func (g *Ingest) Apply(ctx context.Context, s cluster.Snapshot) (changed int, er
 		return 0, err
 	}
 	for keys := range slices.Chunk(different, keysPerUpdate) {
-		n, err := g.put(ctx, s.Cluster, keys, now, at)
+		part := make(map[string][]dossier.Place, len(keys))
+		for _, key := range keys {
+			part[key] = now[key]
+		}
+		n, err := g.put(ctx, s.Cluster, part, at)
 		if err != nil {
 			return changed, err
 		}
 		changed += n
 	}
-	return changed, g.ask(ctx, s.Places)
+	return changed, g.ask(ctx, s.Places) // of those that did not change, tags may want another look
 }
 
-// ApplyKey makes the store agree with what one pod or template names now.
-// Without places it is gone.
-func (g *Ingest) ApplyKey(ctx context.Context, c dossier.Cluster, key string, places []dossier.Place) error {
-	places = slices.Clone(places)
-	for i := range places {
-		places[i].Cluster = c.ID
+// ApplyPods makes the store agree with what some pods name now, by Place.Key:
+// one without places is gone.
+func (g *Ingest) ApplyPods(ctx context.Context, c dossier.Cluster, pods map[string][]dossier.Place) error {
+	at := g.now()
+	for keys := range slices.Chunk(slices.Sorted(maps.Keys(pods)), keysPerUpdate) {
+		part := make(map[string][]dossier.Place, len(keys))
+		for _, key := range keys {
+			part[key] = slices.Clone(pods[key])
+			for i := range part[key] {
+				part[key][i].Cluster = c.ID
+			}
+		}
+		if _, err := g.put(ctx, c, part, at); err != nil {
+			return err
+		}
 	}
-	_, err := g.put(ctx, c, []string{key}, map[string][]dossier.Place{key: places}, g.now())
-	if err != nil {
-		return err
-	}
-	return g.ask(ctx, places)
+	return nil
 }
 
 // compare returns the keys, sorted, whose open places are not as listed in now:
@@ -136,48 +145,40 @@ func fingerprints(places []dossier.Place) map[string]bool {
 	return set
 }
 
-// put writes the places of keys and the run facts that follow, in one transaction.
-func (g *Ingest) put(ctx context.Context, c dossier.Cluster, keys []string, places map[string][]dossier.Place, at time.Time) (changed int, err error) {
+// put writes, in one transaction, places by key, the run facts that follow, and
+// the jobs that are wanted for the places. It returns how many keys changed.
+func (g *Ingest) put(ctx context.Context, c dossier.Cluster, places map[string][]dossier.Place, at time.Time) (changed int, err error) {
+	wishes := wishesFor(slices.Concat(slices.Collect(maps.Values(places))...))
 	err = g.Store.Update(ctx, func(tx store.Tx) error {
-		changed = 0
-		runs := map[dossier.Run]bool{}
-		for _, key := range keys {
-			for p, err := range tx.Places(ctx, store.PlaceQuery{Clusters: []string{c.ID}, Key: key}) {
-				if err != nil {
-					return err
-				}
-				addRun(runs, p)
-			}
-			ok, err := tx.PutPlaces(ctx, c.ID, key, places[key], at)
-			if err != nil {
-				return err
-			}
-			if ok {
-				changed++
-			}
-			for _, p := range places[key] {
-				addRun(runs, p)
-			}
+		if changed, err = putPlaces(ctx, tx, c, places, at); err != nil {
+			return err
 		}
-		// In order, so that equal lists give equal chains of facts.
-		changes, err := tx.SyncRuns(ctx, slices.SortedFunc(maps.Keys(runs), compareRuns), at)
+		jobs, err := g.jobsFor(ctx, tx, wishes)
 		if err != nil {
 			return err
 		}
-		for _, change := range changes {
-			if err := recordRun(ctx, tx, c, change, at); err != nil {
-				return err
-			}
-		}
-		return nil
+		return enqueue(ctx, tx, jobs)
 	})
 	return changed, err
 }
 
-func addRun(runs map[dossier.Run]bool, p dossier.Place) {
-	if run, ok := p.RunOf(); ok {
-		runs[run] = true
+func putPlaces(ctx context.Context, tx store.Tx, c dossier.Cluster, places map[string][]dossier.Place, at time.Time) (int, error) {
+	placed, err := tx.PutPlaces(ctx, c.ID, places, at)
+	if err != nil {
+		return 0, err
 	}
+	// In order, so that equal lists give equal chains of facts.
+	slices.SortFunc(placed.Runs, compareRuns)
+	changes, err := tx.SyncRuns(ctx, placed.Runs, at)
+	if err != nil {
+		return 0, err
+	}
+	for _, change := range changes {
+		if err := recordRun(ctx, tx, c, change, at); err != nil {
+			return 0, err
+		}
+	}
+	return placed.Keys, nil
 }
 
 func compareRuns(a, b dossier.Run) int {

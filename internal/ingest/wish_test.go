@@ -86,11 +86,11 @@ func TestWhatIsAskedOfRegistries(t *testing.T) {
 	other := w.pod("a", "api-1", "app@"+string(pinned), runs)
 	other.ImageID, other.Platform = p.ImageID, "linux/arm64"
 	places := []dossier.Place{p, other}
-	if err := w.ingest.ApplyKey(t.Context(), testCluster, p.Key(), places[:1]); err != nil {
+	if err := w.ingest.ApplyPods(t.Context(), testCluster, map[string][]dossier.Place{p.Key(): places[:1]}); err != nil {
 		t.Fatal(err)
 	}
 	if places[0].Cluster != "" {
-		t.Error("ApplyKey changed what it was given")
+		t.Error("ApplyPods changed what it was given")
 	}
 	w.apply(cluster.Snapshot{Places: places})
 	w.drain()

@@ -91,7 +91,7 @@ func TestSlowImageHoldsUpNoOther(t *testing.T) {
 	w.apply(cluster.Snapshot{Places: []dossier.Place{w.pod("a", "slow-1", "slow:1", slow)}})
 	<-g.waiting
 	p := w.pod("a", "quick-1", "quick:1", quick)
-	if err := w.ingest.ApplyKey(t.Context(), testCluster, p.Key(), []dossier.Place{p}); err != nil {
+	if err := w.ingest.ApplyPods(t.Context(), testCluster, map[string][]dossier.Place{p.Key(): {p}}); err != nil {
 		t.Fatal(err)
 	}
 	deadline := time.After(10 * time.Second)

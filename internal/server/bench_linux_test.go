@@ -192,3 +192,28 @@ func BenchmarkApplyAgain(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkApplyPods has the pods of 20 images, of a hundred in all, run the next
+// image: what 100 changes a second come to when they are told at once.
+func BenchmarkApplyPods(b *testing.B) {
+	f := newFleet(b)
+	defer processor(b)()
+	for i := 0; b.Loop(); i++ {
+		if err := f.ingest.ApplyPods(b.Context(), f.snapshot.Cluster, f.changed(i)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// changed gives the places of a hundred pods, each with another image than the
+// last time.
+func (f *fleet) changed(i int) map[string][]dossier.Place {
+	pods := map[string][]dossier.Place{}
+	for n := range 100 {
+		p := f.snapshot.Places[(i*100+n)%len(f.snapshot.Places)]
+		other := f.snapshot.Places[(i*100+n+5*(i+1))%len(f.snapshot.Places)]
+		p.Digest, p.ImageID = other.Digest, other.ImageID
+		pods[p.Key()] = []dossier.Place{p}
+	}
+	return pods
+}

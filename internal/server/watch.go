@@ -178,5 +178,5 @@ func (f *Following) handle(ctx context.Context, event cluster.Event) error {
 		_, err := f.engine.ingest.Apply(ctx, event.Snapshot)
 		return err
 	}
-	return f.engine.ingest.ApplyKey(ctx, f.Cluster, event.Key, event.Places)
+	return f.engine.ingest.ApplyPods(ctx, f.Cluster, event.Pods)
 }

@@ -228,15 +228,21 @@ type NameTag struct{ Name, Tag string }
 type PlaceWriter interface {
 	// PutCluster adds a cluster or changes its name.
 	PutCluster(ctx context.Context, c dossier.Cluster) error
-	// PutPlaces makes places the open ones under a key (Place.Key) of a cluster:
-	// those that are not open begin at that time, open ones that are not among
-	// them end then. Without places, all under the key end. It reports whether
-	// anything changed.
-	PutPlaces(ctx context.Context, cluster, key string, places []dossier.Place, at time.Time) (bool, error)
+	// PutPlaces makes places the open ones under their keys (Place.Key) of a
+	// cluster: those that are not open begin at that time, open ones that are not
+	// among them end then. A key without places has none from then on; keys that
+	// are not named stay as they are.
+	PutPlaces(ctx context.Context, cluster string, places map[string][]dossier.Place, at time.Time) (PlaceChanges, error)
 	// SyncRuns compares each run with the open places that are part of it and
 	// begins or ends its interval at that time where they disagree. It returns
 	// the runs that changed, with what they are now.
 	SyncRuns(ctx context.Context, runs []dossier.Run, at time.Time) ([]RunChange, error)
+}
+
+// PlaceChanges is what PutPlaces has changed.
+type PlaceChanges struct {
+	Keys int           // under which places began or ended
+	Runs []dossier.Run // that those places are part of, each once
 }
 
 // RunChange is a run that began (Runs) or ended.

@@ -108,12 +108,12 @@ func putPlaces(b *testing.B, s store.Store, places []dossier.Place) {
 	b.Helper()
 	for batch := range slices.Chunk(places, 500) {
 		must(b, s.Update(b.Context(), func(tx store.Tx) error {
-			for i, p := range batch {
-				if _, err := tx.PutPlaces(b.Context(), p.Cluster, p.Key(), batch[i:i+1], time.Unix(1, 0)); err != nil {
-					return err
-				}
+			keyed := map[string][]dossier.Place{}
+			for _, p := range batch {
+				keyed[p.Key()] = append(keyed[p.Key()], p)
 			}
-			return nil
+			_, err := tx.PutPlaces(b.Context(), batch[0].Cluster, keyed, time.Unix(1, 0))
+			return err
 		}))
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,12 +26,14 @@ const (
 
 	openPlaces = `
 SELECT id, cluster, key, body FROM place
-WHERE cluster = $1 AND key = $2 AND to_at IS NULL`
+WHERE cluster = $1 AND key IN (SELECT key FROM json_each($2)) AND to_at IS NULL`
 
 	insertPlaces = `INSERT INTO place (cluster, key, namespace, digest, asked, run, from_at, body) VALUES `
 
-	// endPlace never ends an interval before it began.
-	endPlace = `UPDATE place SET to_at = CASE WHEN from_at > $2 THEN from_at ELSE $2 END WHERE id = $1`
+	// endPlaces never ends an interval before it began.
+	endPlaces = `
+UPDATE place SET to_at = CASE WHEN from_at > $2 THEN from_at ELSE $2 END
+WHERE id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))`
 
 	// selectPlaces is completed by a condition on time, those of the query, and
 	// placesOrder. $1 to $3 say after which row to go on, $4 how many to read.
@@ -68,69 +73,121 @@ func (t *tx) PutCluster(ctx context.Context, c dossier.Cluster) error {
 	return err
 }
 
-// PutPlaces implements [store.PlaceWriter]. KindInvalid: a place belongs to
-// another cluster or key.
-func (t *tx) PutPlaces(ctx context.Context, cluster, key string, places []dossier.Place, at time.Time) (bool, error) {
-	const op = "keeping places"
-	wanted, order, err := placeRows(cluster, key, places, at)
-	if err != nil {
-		return false, err
-	}
-	if err := t.lockCluster(ctx, cluster); err != nil {
-		return false, err
-	}
-	open, err := all(ctx, t.session, op, scanPlace, openPlaces, cluster, key)
-	if err != nil {
-		return false, err
-	}
-	changed := false
-	for _, p := range open {
-		if _, ok := wanted[string(p.body)]; ok {
-			delete(wanted, string(p.body))
-			continue
-		}
-		if _, err := t.exec(ctx, op, endPlace, p.id, micros(at)); err != nil {
-			return false, err
-		}
-		changed = true
-	}
-	rows := make([][]any, 0, len(wanted))
-	for _, body := range order {
-		if row, ok := wanted[body]; ok {
-			rows = append(rows, row)
-		}
-	}
-	if len(rows) == 0 {
-		return changed, nil
-	}
-	return true, t.insert(ctx, op, insertPlaces, "", rows)
+// placing is places on their way into the database.
+type placing struct {
+	at      time.Time
+	wanted  map[string]dossier.Place // by body
+	order   []string                 // bodies
+	ended   []string                 // rows
+	changed map[string]bool          // keys
+	runs    map[dossier.Run]bool
 }
 
-// placeRows returns the rows to insert for places by their body, and the bodies
-// in order. Equal places are one.
-func placeRows(cluster, key string, places []dossier.Place, at time.Time) (rows map[string][]any, order []string, err error) {
-	rows = make(map[string][]any, len(places))
-	for _, p := range places {
-		if p.Cluster != cluster || p.Key() != key {
-			return nil, nil, dossier.Errorf(dossier.KindInvalid, "keeping places", key, "a place belongs to "+p.Key()+" of cluster "+p.Cluster)
+// newPlacing takes the places of a cluster by key. Equal places are one.
+func newPlacing(cluster string, places map[string][]dossier.Place, at time.Time) (*placing, error) {
+	g := &placing{at: at, wanted: map[string]dossier.Place{}, changed: map[string]bool{}, runs: map[dossier.Run]bool{}}
+	for _, key := range slices.Sorted(maps.Keys(places)) {
+		for _, p := range places[key] {
+			if p.Cluster != cluster || p.Key() != key {
+				return nil, dossier.Errorf(dossier.KindInvalid, "keeping places", key, "a place belongs to "+p.Key()+" of cluster "+p.Cluster)
+			}
+			body, err := json.Marshal(p)
+			if err != nil {
+				return nil, fmt.Errorf("writing place %s: %w", key, err)
+			}
+			if _, ok := g.wanted[string(body)]; !ok {
+				g.wanted[string(body)] = p
+				g.order = append(g.order, string(body))
+			}
 		}
-		body, err := json.Marshal(p)
-		if err != nil {
-			return nil, nil, fmt.Errorf("writing place %s: %w", key, err)
-		}
-		if _, ok := rows[string(body)]; ok {
+	}
+	return g, nil
+}
+
+// change notes that a place begins or ends.
+func (g *placing) change(key string, p dossier.Place) {
+	g.changed[key] = true
+	if r, ok := p.RunOf(); ok {
+		g.runs[r] = true
+	}
+}
+
+// compare takes an open place: it stays or ends.
+func (g *placing) compare(row placeRow) error {
+	if _, ok := g.wanted[string(row.body)]; ok {
+		delete(g.wanted, string(row.body))
+		return nil
+	}
+	var p dossier.Place
+	if err := json.Unmarshal(row.body, &p); err != nil {
+		return &dossier.Error{Kind: dossier.KindCorrupt, Op: "keeping places", Subject: row.key, Err: err}
+	}
+	g.ended = append(g.ended, strconv.FormatInt(row.id, 10))
+	g.change(row.key, p)
+	return nil
+}
+
+// rows returns those to insert: what is wanted and was not open.
+func (g *placing) rows() ([][]any, error) {
+	rows := make([][]any, 0, len(g.wanted))
+	for _, body := range g.order {
+		p, ok := g.wanted[body]
+		if !ok {
 			continue
 		}
 		var run any // NULL
 		if r, ok := p.RunOf(); ok {
-			if run, _, err = runKey(r); err != nil {
-				return nil, nil, err
+			key, _, err := runKey(r)
+			if err != nil {
+				return nil, err
 			}
+			run = key
 		}
-		rows[string(body)] = []any{cluster, key, p.Namespace, p.Digest, p.Asked(), run, micros(at), string(body)}
-		order = append(order, string(body))
+		g.change(p.Key(), p)
+		rows = append(rows, []any{p.Cluster, p.Key(), p.Namespace, p.Digest, p.Asked(), run, micros(g.at), body})
 	}
-	return rows, order, nil
+	return rows, nil
+}
+
+// PutPlaces implements [store.PlaceWriter]. KindInvalid: a place belongs to
+// another cluster or key.
+func (t *tx) PutPlaces(ctx context.Context, cluster string, places map[string][]dossier.Place, at time.Time) (store.PlaceChanges, error) {
+	const op = "keeping places"
+	var none store.PlaceChanges
+	g, err := newPlacing(cluster, places, at)
+	if err != nil {
+		return none, err
+	}
+	if err := t.lockCluster(ctx, cluster); err != nil {
+		return none, err
+	}
+	list, err := keys(slices.Collect(maps.Keys(places)))
+	if err != nil {
+		return none, err
+	}
+	open, err := all(ctx, t.session, op, scanPlace, openPlaces, cluster, list)
+	if err != nil {
+		return none, err
+	}
+	for _, row := range open {
+		if err := g.compare(row); err != nil {
+			return none, err
+		}
+	}
+	if len(g.ended) > 0 {
+		if list, err = keys(g.ended); err != nil {
+			return none, err
+		}
+		if _, err := t.exec(ctx, op, endPlaces, list, micros(at)); err != nil {
+			return none, err
+		}
+	}
+	rows, err := g.rows()
+	if err != nil {
+		return none, err
+	}
+	changes := store.PlaceChanges{Keys: len(g.changed), Runs: slices.Collect(maps.Keys(g.runs))}
+	return changes, t.insert(ctx, op, insertPlaces, "", rows)
 }
 
 // lockCluster makes other writers of a cluster's places and runs wait until the

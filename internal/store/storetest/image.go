@@ -179,7 +179,7 @@ func digestPrefixes(t *testing.T, s store.Store) {
 		for _, d := range []dossier.Digest{a9, a0} { // one is an image as well
 			p := place("c", "p"+string(d[:20]), "main", "")
 			p.Digest = d
-			if _, err := tx.PutPlaces(t.Context(), "c", p.Key(), []dossier.Place{p}, minute(0)); err != nil {
+			if _, err := tx.PutPlaces(t.Context(), "c", keyed(p), minute(0)); err != nil {
 				return err
 			}
 		}

@@ -6,6 +6,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ func placeCases() []testCase {
 		{"open and as of a time", placesAsOf},
 		{"selected", placesSelected},
 		{"related", placesRelated},
+		{"many keys at once", manyKeys},
 		{"refuses places of others", refusesForeignPlaces},
 		{"many, in order", manyPlaces},
 		{"many writers of a key", manyWritersOfPlaces},
@@ -49,12 +51,21 @@ func place(cluster, pod, container, d string) dossier.Place {
 func putPlaces(t *testing.T, s store.Store, cluster, pod string, at int, want bool, places ...dossier.Place) {
 	t.Helper()
 	key := place(cluster, pod, "", "").Key()
-	got := written(t, s, func(tx store.Tx) (bool, error) {
-		return tx.PutPlaces(t.Context(), cluster, key, places, minute(at))
+	got := written(t, s, func(tx store.Tx) (store.PlaceChanges, error) {
+		return tx.PutPlaces(t.Context(), cluster, map[string][]dossier.Place{key: places}, minute(at))
 	})
-	if got != want {
-		t.Errorf("PutPlaces of %s at %d reports %v, want %v", pod, at, got, want)
+	if (got.Keys == 1) != want || !want && len(got.Runs) > 0 {
+		t.Errorf("PutPlaces of %s at %d reports %+v, want a change: %v", pod, at, got, want)
 	}
+}
+
+// keyed gives places by their keys.
+func keyed(places ...dossier.Place) map[string][]dossier.Place {
+	m := map[string][]dossier.Place{}
+	for _, p := range places {
+		m[p.Key()] = append(m[p.Key()], p)
+	}
+	return m
 }
 
 // places returns the places that q selects.
@@ -113,7 +124,7 @@ func placesSelected(t *testing.T, s store.Store) {
 	template := dossier.Place{Workload: a.Workload, Container: "main", Type: dossier.InitContainer, Requested: "not a reference!"}
 	for _, p := range []dossier.Place{a, b, c, template} {
 		update(t, s, func(tx store.Tx) error {
-			_, err := tx.PutPlaces(t.Context(), p.Cluster, p.Key(), []dossier.Place{p}, minute(10))
+			_, err := tx.PutPlaces(t.Context(), p.Cluster, keyed(p), minute(10))
 			return err
 		})
 	}
@@ -140,6 +151,47 @@ func placesSelected(t *testing.T, s store.Store) {
 				t.Errorf("Places (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// manyKeys changes some of the pods that it names, in one call.
+func manyKeys(t *testing.T, s store.Store) {
+	const pods = 200
+	var all []dossier.Place
+	for i := range pods {
+		all = append(all, place("c", fmt.Sprintf("p%03d", i), "main", fmt.Sprint(i%10)), place("c", fmt.Sprintf("p%03d", i), "side", ""))
+	}
+	put := func(places map[string][]dossier.Place, at int) store.PlaceChanges {
+		t.Helper()
+		return written(t, s, func(tx store.Tx) (store.PlaceChanges, error) {
+			return tx.PutPlaces(t.Context(), "c", places, minute(at))
+		})
+	}
+	if got := put(keyed(all...), 1); got.Keys != pods || len(got.Runs) != 10 {
+		t.Errorf("PutPlaces of %d pods reports %d keys and %d runs", pods, got.Keys, len(got.Runs))
+	}
+	next := keyed(all[:20]...)
+	next[all[0].Key()] = nil                                           // a run has one pod less
+	next[all[2].Key()] = []dossier.Place{all[2]}                       // the container without a digest is gone
+	next[all[4].Key()] = []dossier.Place{all[4], all[5], all[4]}       // said twice
+	next[all[6].Key()] = []dossier.Place{place("c", "p003", "x", "y")} // another container, another run
+	next["pod/ns/none/uid"] = nil                                      // was never there
+	got := put(next, 2)
+	want := []dossier.Run{runOf(all[0]), runOf(all[6]), runOf(next[all[6].Key()][0])}
+	sort := func(a, b dossier.Run) int {
+		return strings.Compare(a.Source()+string(a.Digest), b.Source()+string(b.Digest))
+	}
+	slices.SortFunc(got.Runs, sort)
+	slices.SortFunc(want, sort)
+	if diff := cmp.Diff(store.PlaceChanges{Keys: 3, Runs: want}, got); diff != "" {
+		t.Errorf("PutPlaces again (-want +got):\n%s", diff)
+	}
+	left := slices.Concat([]dossier.Place{all[2], all[4], all[5], next[all[6].Key()][0]}, all[8:])
+	if diff := cmp.Diff(left, places(t, s, store.PlaceQuery{})); diff != "" {
+		t.Errorf("Places (-want +got):\n%s", diff)
+	}
+	if got := put(next, 3); got.Keys != 0 || len(got.Runs) != 0 {
+		t.Errorf("PutPlaces of what is there reports %+v", got)
 	}
 }
 
@@ -180,9 +232,9 @@ func placesRelated(t *testing.T, s store.Store) {
 
 func refusesForeignPlaces(t *testing.T, s store.Store) {
 	p := place("c", "p", "main", "a")
-	for _, cluster := range []string{"c", "other"} {
+	for cluster, key := range map[string]string{"c": "pod/ns/other/uid", "other": p.Key()} {
 		err := s.Update(t.Context(), func(tx store.Tx) error {
-			_, err := tx.PutPlaces(t.Context(), cluster, map[string]string{"c": "pod/ns/other/uid", "other": p.Key()}[cluster], []dossier.Place{p}, minute(1))
+			_, err := tx.PutPlaces(t.Context(), cluster, map[string][]dossier.Place{key: {p}}, minute(1))
 			return err
 		})
 		wantKind(t, err, dossier.KindInvalid)
@@ -202,7 +254,7 @@ func manyPlaces(t *testing.T, s store.Store) {
 	}
 	update(t, s, func(tx store.Tx) error {
 		for _, i := range slices.Backward(slices.Collect(slices.Chunk(want, 2))) {
-			if _, err := tx.PutPlaces(t.Context(), "c", i[0].Key(), i, minute(1)); err != nil {
+			if _, err := tx.PutPlaces(t.Context(), "c", keyed(i...), minute(1)); err != nil {
 				return err
 			}
 		}
@@ -228,7 +280,7 @@ func manyWritersOfPlaces(t *testing.T, s store.Store) {
 		wanted := []dossier.Place{place("c", "p", "main", d), place("c", "p", "side", d)}
 		for step := range 5 {
 			if err := s.Update(t.Context(), func(tx store.Tx) error {
-				_, err := tx.PutPlaces(t.Context(), "c", wanted[0].Key(), wanted, minute(step))
+				_, err := tx.PutPlaces(t.Context(), "c", keyed(wanted...), minute(step))
 				return err
 			}); err != nil {
 				return err
@@ -248,7 +300,7 @@ func firstRun(t *testing.T, s store.Store) {
 	putPlaces(t, s, "c", "p2", 30, true)
 	template := dossier.Place{Workload: dossier.Workload{Cluster: "c", Namespace: "ns", Kind: "Job", Name: "j"}, Digest: digest("template")}
 	update(t, s, func(tx store.Tx) error {
-		_, err := tx.PutPlaces(t.Context(), "c", template.Key(), []dossier.Place{template}, minute(1))
+		_, err := tx.PutPlaces(t.Context(), "c", keyed(template), minute(1))
 		return err
 	})
 	got := read(t, s, func(r store.Reader) (map[dossier.Digest]time.Time, error) {

@@ -74,7 +74,7 @@ func manyRuns(t *testing.T, s store.Store) {
 	update(t, s, func(tx store.Tx) error {
 		for i := range n {
 			p := place("c", fmt.Sprintf("p%d", i), "main", fmt.Sprint(i))
-			if _, err := tx.PutPlaces(t.Context(), "c", p.Key(), []dossier.Place{p}, minute(1)); err != nil {
+			if _, err := tx.PutPlaces(t.Context(), "c", keyed(p), minute(1)); err != nil {
 				return err
 			}
 			runs = append(runs, runOf(p))
@@ -85,7 +85,7 @@ func manyRuns(t *testing.T, s store.Store) {
 	syncRuns(t, s, 1, runs, begun...)
 	update(t, s, func(tx store.Tx) error {
 		for i := range n {
-			if _, err := tx.PutPlaces(t.Context(), "c", place("c", fmt.Sprintf("p%d", i), "", "").Key(), nil, minute(2)); err != nil {
+			if _, err := tx.PutPlaces(t.Context(), "c", map[string][]dossier.Place{place("c", fmt.Sprintf("p%d", i), "", "").Key(): nil}, minute(2)); err != nil {
 				return err
 			}
 		}
@@ -110,7 +110,7 @@ func manyWritersOfRun(t *testing.T, s store.Store) {
 			}
 			var changes []store.RunChange
 			if err := s.Update(t.Context(), func(tx store.Tx) (err error) {
-				if _, err := tx.PutPlaces(t.Context(), "c", p.Key(), places, minute(step)); err != nil {
+				if _, err := tx.PutPlaces(t.Context(), "c", map[string][]dossier.Place{p.Key(): places}, minute(step)); err != nil {
 					return err
 				}
 				changes, err = tx.SyncRuns(t.Context(), []dossier.Run{run}, minute(step))
@@ -181,7 +181,7 @@ func randomHistory(t *testing.T, s store.Store) {
 		}
 		runs = now
 		update(t, s, func(tx store.Tx) error {
-			_, err := tx.PutPlaces(t.Context(), "c", place("c", fmt.Sprint("p", pod), "", "").Key(), state[pod], minute(step))
+			_, err := tx.PutPlaces(t.Context(), "c", map[string][]dossier.Place{place("c", fmt.Sprint("p", pod), "", "").Key(): state[pod]}, minute(step))
 			return err
 		})
 		syncRuns(t, s, step, touched, want...)
