@@ -29,6 +29,7 @@ func (o *serveOptions) register(f *pflag.FlagSet) {
 	c := &o.given
 	f.StringVar(&o.config, "config", "", "`file` with the configuration (YAML); flags go before what it says")
 	f.StringVar(&c.Listen, "listen", server.DefaultListen, "`address` to listen on, HOST:PORT; port 0 is any that is free")
+	f.StringVar(&c.Blobs, "blobs", "", "`URL` of a bucket for the registry's blobs, s3://BUCKET/PREFIX?endpoint=https://HOST")
 	f.BoolVar(&c.Cluster.Off, "no-cluster", false, "follow no cluster: serve what is in the store")
 	f.StringVar(&c.TLS.Cert, "tls-cert", "", "`file` with the server's certificate (PEM)")
 	f.StringVar(&c.TLS.Key, "tls-key", "", "`file` with the key of the certificate (PEM)")
@@ -82,6 +83,7 @@ func (p *program) flagged(c *config.File, flags *pflag.FlagSet, opt serveOptions
 		"offline":       func() { c.Offline = p.global.offline },
 		"plain-http":    func() { c.PlainHTTP = p.global.plainHTTP },
 		"registry-ca":   func() { c.RegistryCA = p.global.registryCA },
+		"blobs":         func() { c.Blobs = given.Blobs },
 		"listen":        func() { c.Listen = given.Listen },
 		"tls-cert":      func() { c.TLS.Cert = given.TLS.Cert },
 		"tls-key":       func() { c.TLS.Key = given.TLS.Key },
@@ -152,7 +154,7 @@ func (p *program) serve(ctx context.Context, flags *pflag.FlagSet, opt serveOpti
 	p.logger = p.newLogger()
 	v := readVersion()
 	c := server.ServeConfig{
-		Config: p.engineConfig(), Listen: file.Listen, NoCluster: file.Cluster.Off,
+		Config: p.engineConfig(), Listen: file.Listen, Blobs: file.Blobs, NoCluster: file.Cluster.Off,
 		Cluster: server.ClusterOptions{
 			Kubeconfig: file.Cluster.Kubeconfig, Context: file.Cluster.Context, Namespaces: file.Cluster.Namespaces, Selector: file.Cluster.Selector,
 		},

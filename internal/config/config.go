@@ -20,6 +20,7 @@ import "time"
 type File struct {
 	Data      string `yaml:"data"`     // directory of the embedded store
 	Database  string `yaml:"database"` // postgres://..., instead of the embedded one
+	Blobs     string `yaml:"blobs"`    // s3://..., instead of a directory below Data
 	Listen    string `yaml:"listen"`   // HOST:PORT
 	TLS       TLS    `yaml:"tls"`
 	TokenFile string `yaml:"tokenFile"` // tokens that may do everything, one a line

@@ -139,7 +139,7 @@ func fault(s string) error {
 
 // Environ puts the variables of an environment that settings have over the file.
 func (f *File) Environ(env map[string]string) {
-	for name, to := range map[string]*string{"DOSSIER_DATABASE": &f.Database, "DOSSIER_LISTEN": &f.Listen} {
+	for name, to := range map[string]*string{"DOSSIER_DATABASE": &f.Database, "DOSSIER_BLOBS": &f.Blobs, "DOSSIER_LISTEN": &f.Listen} {
 		if v := env[name]; v != "" {
 			*to = v
 		}

@@ -25,6 +25,7 @@ const DefaultListen = "127.0.0.1:8480"
 type ServeConfig struct {
 	Config
 	Listen    string // host:port; empty: DefaultListen; port 0: any that is free
+	Blobs     string // s3://... (s3.ParseURL); empty: BlobsDir within Config.Data
 	Cluster   ClusterOptions
 	NoCluster bool // follow none: serve what others write into the store
 	// TLSCert and TLSKey are PEM files. They are read once.

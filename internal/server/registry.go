@@ -21,7 +21,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/blob"
 	"dossier.dev/dossier/internal/blob/disk"
+	"dossier.dev/dossier/internal/blob/s3"
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/registry/upstream"
@@ -38,9 +40,29 @@ const sweepEvery = time.Hour
 type ownRegistry struct {
 	*registry.Handler
 	name      string
-	blobs     *disk.Store
+	blobs     blobStore
 	upstreams *upstream.Set
 	tokens    http.Handler // nil: it makes none
+}
+
+// blobStore is where the bytes of the registry lie.
+type blobStore interface {
+	blob.Store
+	// Ready returns nil while the place is there, or why not.
+	Ready(ctx context.Context) error
+	Close() error
+}
+
+// openBlobs opens where the bytes of the registry lie: a bucket, or a directory.
+func openBlobs(ctx context.Context, c ServeConfig) (blobStore, error) {
+	if c.Blobs == "" {
+		return disk.Open(disk.Config{Dir: filepath.Join(c.Data, BlobsDir)})
+	}
+	place, err := s3.ParseURL(c.Blobs)
+	if err != nil {
+		return nil, err
+	}
+	return s3.Open(ctx, place)
 }
 
 // close ends what requests have begun.
@@ -70,7 +92,7 @@ func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, add
 	if err != nil {
 		return nil, err
 	}
-	if own.blobs, err = disk.Open(disk.Config{Dir: filepath.Join(c.Data, BlobsDir)}); err != nil {
+	if own.blobs, err = openBlobs(ctx, c); err != nil {
 		return nil, err
 	}
 	options := registry.Config{
@@ -122,8 +144,13 @@ func (c ServeConfig) validateRegistry(fault func(subject, why, hint string)) {
 	}
 	c.validateLogin(fault)
 	validateLimits(r.Limits, fault)
-	if c.Data == "" {
-		fault("--data", "the registry has no directory for its blobs", "give --data DIR, or --no-registry")
+	switch {
+	case c.Blobs != "":
+		if _, err := s3.ParseURL(c.Blobs); err != nil {
+			fault("--blobs", err.Error(), dossier.HintOf(err))
+		}
+	case c.Data == "":
+		fault("--data", "the registry has no directory for its blobs", "give --data DIR, --blobs URL, or --no-registry")
 	}
 }
 

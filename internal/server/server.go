@@ -89,18 +89,20 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 	}
 	registry := prometheus.NewRegistry()
 	register(registry, s)
+	if !c.Registry.Off {
+		var err error
+		if s.own, err = openRegistry(ctx, c, a, e, addr, newRegistryMetrics(registry)); err != nil {
+			return nil, err
+		}
+		e.own = s.own
+		checks = append(checks, api.Check{Name: "blobs", Ready: s.own.blobs.Ready})
+	}
 	s.handler = api.New(api.Config{
 		Answers: e, Store: e.store, Tokens: a.tokens, Checks: checks, Registry: registry,
 		LoopbackOnly: a.loopback && !a.tokens.Required(),
 		Logger:       e.config.Logger, Now: e.config.Now,
 	})
-	if c.Registry.Off {
-		return s, nil
-	}
-	var err error
-	s.own, err = openRegistry(ctx, c, a, e, addr, newRegistryMetrics(registry))
-	e.own = s.own
-	return s, err
+	return s, nil
 }
 
 // ServeHTTP hands a request to the registry or to the API.

@@ -84,6 +84,20 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// Ready returns nil while the directory is there. KindStorage.
+func (s *Store) Ready(ctx context.Context) error {
+	const op = "looking at the blobs"
+	if err := ctx.Err(); err != nil {
+		return fault(op, "", err)
+	}
+	for _, dir := range []string{blobsDir, uploadsDir} {
+		if _, err := s.root.Stat(dir); err != nil {
+			return fault(op, dir, err)
+		}
+	}
+	return nil
+}
+
 // place returns where the finished blob of a key lies.
 func place(key string) string { return path.Join(blobsDir, key[:shardSize], key) }
 

@@ -122,6 +122,15 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	return s, nil
 }
 
+// Ready returns nil while the bucket answers. It asks once, and again until ctx
+// ends. KindUnavailable, KindStorage.
+func (s *Store) Ready(ctx context.Context) error {
+	if err := s.find(ctx); err != nil {
+		return fault("looking at the blobs", s.where, err)
+	}
+	return nil
+}
+
 // newTransport returns the connections of one store.
 func newTransport() *http.Transport {
 	return &http.Transport{
