@@ -37,7 +37,7 @@ func allowed() []module {
 		{"sigs.k8s.io/yaml", []string{"internal/render"}, nil, "YAML with the names of the JSON form"},
 		{"go.yaml.in/yaml/v3", []string{"internal/cluster", "internal/config", "internal/registry/access"}, nil, "YAML with line numbers, document by document"},
 
-		{"github.com/opencontainers/image-spec", []string{"internal/image", "internal/testimage", "internal/demo"}, []string{"internal/cli"}, "types of the OCI image specification"},
+		{"github.com/opencontainers/image-spec", []string{"internal/image", "internal/testimage", "internal/demo"}, []string{"internal/cli", "internal/registry"}, "types of the OCI image specification"},
 		{"github.com/opencontainers/go-digest", []string{"internal/testimage"}, nil, "image-spec's digests"},
 		{"github.com/klauspost/compress", []string{"internal/layer"}, []string{"internal/contents", "internal/origin"}, "gzip and zstd layers"},
 

@@ -228,7 +228,7 @@ func parseReferrers(b []byte) ([]Referrer, error) {
 }
 
 // Tags lists up to n tags after last, in the order of the registry, and says
-// whether there are more.
+// whether there may be more. A registry that knows no pages gives all.
 func (r *Repository) Tags(ctx context.Context, last string, n int) (tags []string, more bool, err error) {
 	err = r.within(ctx, func(ctx context.Context) (err error) {
 		tags, more, err = r.source.tags(ctx, last, n)
@@ -267,7 +267,8 @@ func (r *repository) tags(ctx context.Context, last string, n int) (tags []strin
 	if len(list.Tags) > n { // it knows no pages, and began at the beginning
 		return list.Tags, false, nil
 	}
-	return list.Tags, nextPage(resp.Header) != nil, nil
+	// Some cut a page off without saying so.
+	return list.Tags, nextPage(resp.Header) != nil || len(list.Tags) == n, nil
 }
 
 // pages reads all pages of a list, which together have at most Limits.Manifest bytes.

@@ -202,6 +202,13 @@ func TestBlobGoesOn(t *testing.T) {
 		{"whole", func(w http.ResponseWriter, _ int32, from int) { cutAt(w, from, len(content)) }, "", 1},
 		{"breaks off twice", func(w http.ResponseWriter, n int32, from int) { cutAt(w, from, min(int(n)*120_000, len(content))) }, "", 3},
 		{"knows no ranges", func(w http.ResponseWriter, n int32, _ int) { cutAt(w, 0, min(int(n)*200_000, len(content))) }, "", 2},
+		{"minds ranges", func(w http.ResponseWriter, n int32, from int) {
+			if from > 0 {
+				w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+				return
+			}
+			cutAt(w, 0, min(int(n)*150_000, len(content)))
+		}, "", 3},
 		{"always breaks off there", func(w http.ResponseWriter, _ int32, from int) { cutAt(w, from, max(from, 100_000)) }, dossier.KindUnavailable, 3},
 		{"sends another part", func(w http.ResponseWriter, n int32, from int) { cutAt(w, max(0, from-int(n)+1), 200_000) }, dossier.KindCorrupt, 2},
 		{"is gone", func(w http.ResponseWriter, n int32, from int) {

@@ -47,6 +47,10 @@ func (s *resumed) begin() error {
 		path: string(blobs) + "/" + string(s.digest), from: s.n,
 	}
 	resp, err := s.source.ask(ctx, q)
+	if q.from > 0 && dossier.KindOf(err) == dossier.KindInvalid { // it minds that a part is asked for
+		q.from = 0
+		resp, err = s.source.ask(ctx, q)
+	}
 	if err != nil {
 		cancel()
 		return err

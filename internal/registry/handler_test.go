@@ -27,6 +27,7 @@ const host = "registry.example"
 
 // lab is a registry on SQLite and a directory, served over HTTP.
 type lab struct {
+	dir     string
 	store   store.Store
 	blobs   *disk.Store
 	handler *registry.Handler
@@ -54,7 +55,7 @@ func newLabOn(t testing.TB, config sqlstore.Config, change func(*registry.Config
 	if change != nil {
 		change(&c)
 	}
-	l := &lab{store: db, blobs: blobs}
+	l := &lab{dir: dir, store: db, blobs: blobs}
 	if l.handler, err = registry.New(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}

@@ -82,6 +82,10 @@ func (c *call) fetchBlob(ctx context.Context) error {
 		return err
 	}
 	defer from.Close()
+	from.Wait = c.w.rest
+	if err := from.Begin(); err != nil {
+		return err
+	}
 	c.send(from)
 	if err := from.Err(); err != nil && ctx.Err() == nil {
 		c.config.Logger.ErrorContext(ctx, "a pull was cut off", "repository", c.mirror.name, "digest", c.Digest, "error", err)
@@ -113,7 +117,6 @@ func (c *call) headBlob(ctx context.Context, d blobFetch) error {
 
 // send sends a blob while it comes.
 func (c *call) send(from *upstream.Reader) {
-	from.Wait = c.w.rest
 	// Each write is a sign of life: no file is handed to the kernel here.
 	plain := struct{ http.ResponseWriter }{c.w}
 	c.describeBytes(c.Digest, "application/octet-stream")

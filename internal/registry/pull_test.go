@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -82,6 +83,36 @@ func newProxyLab(t *testing.T, opt proxyOptions) *proxyLab {
 		}
 	})
 	return p
+}
+
+// settle waits until what was sent is kept, which is a moment later.
+func (p *proxyLab) settle(t testing.TB, path string, c *testimage.Content) {
+	t.Helper()
+	for _, b := range c.Blobs {
+		await(t, func() bool {
+			return p.store.View(t.Context(), func(r store.Reader) error {
+				_, err := r.LinkedBlob(t.Context(), path, b.Digest)
+				return err
+			}) == nil
+		})
+	}
+}
+
+// again serves the same store with other upstreams.
+func (p *proxyLab) again(t *testing.T, set *upstream.Set) *proxyLab {
+	t.Helper()
+	handler, err := registry.New(t.Context(), registry.Config{Store: p.store, Blobs: p.blobs, Name: host, Upstreams: set, Now: p.clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	t.Cleanup(func() {
+		server.Close()
+		handler.Close()
+	})
+	l := *p.lab
+	l.handler, l.url = handler, server.URL
+	return &proxyLab{lab: &l, upstream: p.upstream, set: set, clock: p.clock}
 }
 
 // dialLoopback refuses to leave this machine.

@@ -355,6 +355,24 @@ type Reader struct {
 	Wait func()
 }
 
+// Begin waits until there is something to read, or nothing more will come. Its
+// error is that of Read.
+func (r *Reader) Begin() error {
+	b := r.download
+	for r.err == nil {
+		b.mu.Lock()
+		right, failed, changed, received := b.right, b.err, b.changed, b.received
+		b.mu.Unlock()
+		if right || failed == nil && received > 1 {
+			return nil
+		}
+		if r.err = failed; r.err == nil {
+			r.wait(changed)
+		}
+	}
+	return r.err
+}
+
 // Size returns the size of the blob, or -1 when it is not known yet.
 func (r *Reader) Size() int64 {
 	r.download.mu.Lock()
