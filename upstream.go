@@ -21,6 +21,7 @@ const (
 	UpstreamFailing   UpstreamState = "failing"   // it did not, or not as it should
 	UpstreamThrottled UpstreamState = "throttled" // it wants no requests at the moment
 	UpstreamOffline   UpstreamState = "offline"   // the server must not ask it
+	UpstreamRemoved   UpstreamState = "removed"   // it is no longer configured; what is kept stays
 )
 
 // Upstream is a registry that a server pulls through. What is counted is counted
@@ -28,7 +29,7 @@ const (
 type Upstream struct {
 	Name   string        `json:"name"`   // as in references
 	Prefix string        `json:"prefix"` // of repositories here
-	URL    string        `json:"url"`    // where it is asked
+	URL    string        `json:"url"`    // where it is asked; empty for a removed one
 	State  UpstreamState `json:"state"`
 
 	AnsweredAt time.Time `json:"answeredAt,omitzero"` // when it answered last

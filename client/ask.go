@@ -109,6 +109,13 @@ func (c *Client) Clusters(ctx context.Context) (dossier.ClusterList, error) {
 	return list, err
 }
 
+// Upstreams says how it stands with the registries that the server pulls through.
+func (c *Client) Upstreams(ctx context.Context) (dossier.UpstreamList, error) {
+	var list dossier.UpstreamList
+	err := c.get(ctx, []string{"upstreams"}, nil, &list)
+	return list, err
+}
+
 // Jobs says how the server's work stands, and what of it fails.
 func (c *Client) Jobs(ctx context.Context) (dossier.JobList, error) {
 	var list dossier.JobList

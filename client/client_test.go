@@ -100,6 +100,7 @@ func TestRequests(t *testing.T) {
 		}, "/changes?after=b&from=2026-01-02T02%3A04%3A05.000006Z&limit=7&repository=a%2F"},
 		{func() error { _, err := c.Clusters(ctx); return err }, "/clusters"},
 		{func() error { _, err := c.Jobs(ctx); return err }, "/jobs"},
+		{func() error { _, err := c.Upstreams(ctx); return err }, "/upstreams"},
 		{func() error { _, err := c.Fact(ctx, d); return err }, "/facts/" + string(d)},
 	}
 	for _, tt := range tests {

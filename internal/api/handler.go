@@ -51,6 +51,8 @@ type Config struct {
 	Store   store.Store
 	Tokens  Tokens  // one of which is required of everybody; none: no login
 	Checks  []Check // of /readyz
+	// Upstreams says how it stands with the registries that are pulled through; nil: none are.
+	Upstreams func() []dossier.Upstream
 	// LoopbackOnly refuses requests that are addressed to any host but loopback.
 	LoopbackOnly bool
 	Registry     *prometheus.Registry // of /metrics; the handler adds its own; nil: a new one
@@ -128,6 +130,7 @@ func routes() []route {
 		{path: "/api/v1/changes", params: []string{"repository", "from", "to", "after", "limit"}, handle: (*Handler).changes},
 		{path: "/api/v1/clusters", handle: (*Handler).clusters},
 		{path: "/api/v1/jobs", handle: (*Handler).jobs},
+		{path: "/api/v1/upstreams", handle: (*Handler).upstreams},
 		{path: "/api/v1/facts/{id}", handle: (*Handler).fact},
 		{path: "/api/v1/subjects/{digest}/facts", params: []string{"after", "limit"}, handle: (*Handler).facts},
 		{path: "/api/v1/openapi.json", handle: (*Handler).openapi},

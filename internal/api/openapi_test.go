@@ -70,7 +70,7 @@ func results() map[string]any {
 		"/api/v1/images": dossier.ImageList{}, "/api/v1/dossiers": dossier.Dossier{}, "/api/v1/digests/{digest}": dossier.Dossier{},
 		"/api/v1/digests/{digest}/tags": dossier.TagList{}, "/api/v1/where": dossier.FoundList{}, "/api/v1/history": dossier.History{},
 		"/api/v1/changes":  dossier.TagDiff{},
-		"/api/v1/clusters": dossier.ClusterList{}, "/api/v1/jobs": dossier.JobList{}, "/api/v1/facts/{id}": dossier.Fact{},
+		"/api/v1/clusters": dossier.ClusterList{}, "/api/v1/jobs": dossier.JobList{}, "/api/v1/upstreams": dossier.UpstreamList{}, "/api/v1/facts/{id}": dossier.Fact{},
 		"/api/v1/subjects/{digest}/facts": dossier.FactList{},
 	}
 }
@@ -265,6 +265,8 @@ func TestDocumentEnumsAgree(t *testing.T) {
 		"ChangeType":    words(dossier.ChangeAdded, dossier.ChangeUpdated, dossier.ChangeRemoved, dossier.ChangeSynced, dossier.ChangeError),
 		"TagChangeType": words(dossier.TagAdded, dossier.TagMoved, dossier.TagRemoved),
 		"JobState":      {"ready", "leased", "parked"},
+		"UpstreamState": words(dossier.UpstreamUnknown, dossier.UpstreamOK, dossier.UpstreamFailing, dossier.UpstreamThrottled,
+			dossier.UpstreamOffline, dossier.UpstreamRemoved),
 	}
 	for name, want := range tests {
 		if diff := cmp.Diff(want, s.Components.Schemas[name].Enum); diff != "" {

@@ -5,11 +5,13 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/client"
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/registry/access"
 	"dossier.dev/dossier/internal/render"
@@ -23,7 +25,7 @@ func (p *program) registryCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.registryCan())
+	cmd.AddCommand(p.registryCan(), p.registryUpstreams())
 	return cmd
 }
 
@@ -96,4 +98,46 @@ func (p *program) can(ctx context.Context, c config.Registry, user string, actio
 		return errFound
 	}
 	return err
+}
+
+func (p *program) registryUpstreams() *cobra.Command {
+	var out outputFlags
+	cmd := &cobra.Command{
+		Use:   "upstreams",
+		Short: "How it stands with the registries that a server pulls through",
+		Long: `Show the registries that a server pulls through: whether they answer, how many
+requests they still allow, and where what clients pulled came from since the server
+started: fetched from upstream, kept, or stale, that is kept and not looked at because
+upstream could not be asked. docs/spec/proxy.md says more.`,
+		Example: `  dossier registry upstreams --server http://127.0.0.1:8480
+  dossier registry upstreams -o json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return p.upstreams(cmd.Context(), out)
+		},
+	}
+	out.register(cmd.Flags())
+	return cmd
+}
+
+func (p *program) upstreams(ctx context.Context, out outputFlags) error {
+	if p.global.server == "" {
+		return usageError{&dossier.Error{Kind: dossier.KindInvalid, Op: "asking for upstreams", Err: errors.New("only a server has any"), Hint: "name it with --server URL"}}
+	}
+	c, err := client.New(p.global.server, client.Options{Token: p.global.token})
+	if err != nil {
+		return usageError{err}
+	}
+	list, err := c.Upstreams(ctx)
+	if err != nil {
+		return err
+	}
+	if len(list.Upstreams) == 0 && !out.data() {
+		p.note("the server pulls nothing through; dossier serve --upstream NAME has it do so")
+		return nil
+	}
+	return out.write(p, list, func(opt render.Options) error { return render.Upstreams(p.stdout, list, opt) })
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/answer"
 	"dossier.dev/dossier/internal/api"
 	"dossier.dev/dossier/internal/registry/access"
@@ -89,16 +90,19 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 	}
 	registry := prometheus.NewRegistry()
 	register(registry, s)
+	var upstreams func() []dossier.Upstream
 	if !c.Registry.Off {
 		var err error
 		if s.own, err = openRegistry(ctx, c, a, e, addr, newRegistryMetrics(registry)); err != nil {
 			return nil, err
 		}
 		e.own = s.own
+		upstreams = s.own.upstreams.Status
+		registry.MustRegister(newUpstreamCollector(upstreams, e.config.Now))
 		checks = append(checks, api.Check{Name: "blobs", Ready: s.own.blobs.Ready})
 	}
 	s.handler = api.New(api.Config{
-		Answers: e, Store: e.store, Tokens: a.tokens, Checks: checks, Registry: registry,
+		Answers: e, Store: e.store, Tokens: a.tokens, Checks: checks, Registry: registry, Upstreams: upstreams,
 		LoopbackOnly: a.loopback && !a.tokens.Required(),
 		Logger:       e.config.Logger, Now: e.config.Now,
 	})
