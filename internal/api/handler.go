@@ -55,6 +55,7 @@ type Config struct {
 	Upstreams func() []dossier.Upstream
 	// LoopbackOnly refuses requests that are addressed to any host but loopback.
 	LoopbackOnly bool
+	Log          http.Handler         // of what is below /log/ (translog.Handler); nil: nothing
 	Registry     *prometheus.Registry // of /metrics; the handler adds its own; nil: a new one
 	Logger       *slog.Logger         // nil: silent
 	Now          func() time.Time     // nil: time.Now
@@ -134,6 +135,7 @@ func routes() []route {
 		{path: "/api/v1/facts/{id}", handle: (*Handler).fact},
 		{path: "/api/v1/subjects/{digest}/facts", params: []string{"after", "limit"}, handle: (*Handler).facts},
 		{path: "/api/v1/openapi.json", handle: (*Handler).openapi},
+		{path: "/log/{path...}", handle: (*Handler).log},
 		{path: "/healthz", open: true, handle: (*Handler).healthz},
 		{path: "/readyz", open: true, handle: (*Handler).readyz},
 		{path: "/metrics", handle: (*Handler).showMetrics},

@@ -75,10 +75,15 @@ func results() map[string]any {
 	}
 }
 
+// documented returns a path as the document has it, which knows no parameters of
+// several elements.
+func documented(path string) string { return strings.ReplaceAll(path, "...}", "}") }
+
 func TestDocumentHasEveryRouteAndParameter(t *testing.T) {
 	s := readSpec(t)
 	served := map[string]bool{}
 	for _, rt := range routes() {
+		rt.path = documented(rt.path)
 		served[rt.path] = true
 		op, ok := s.Paths[rt.path]["get"]
 		if !ok || len(s.Paths[rt.path]) != 1 {

@@ -149,3 +149,12 @@ func addFailing(ctx context.Context, reader store.Reader, kind string, list *dos
 	}
 	return nil
 }
+
+// log hands a request on to the transparency log.
+func (h *Handler) log(w http.ResponseWriter, r *http.Request, _ query) error {
+	if h.config.Log == nil {
+		return h.nothingHere(w, r, query{})
+	}
+	h.config.Log.ServeHTTP(w, r)
+	return nil
+}

@@ -31,6 +31,7 @@ func allowed() []module {
 
 		{"github.com/spf13/cobra", []string{"internal/cli"}, nil, "the command line"},
 		{"github.com/spf13/pflag", []string{"internal/cli"}, nil, "its flags"},
+		{"golang.org/x/mod", []string{"internal/translog"}, nil, "the mathematics of the log, signed notes"},
 		{"golang.org/x/sync", []string{"internal/server"}, nil, "goroutines that end together"},
 		{"golang.org/x/term", []string{"internal/cli"}, nil, "what the terminal can do"},
 		{"golang.org/x/text", []string{"internal/render"}, nil, "how wide a letter is"},

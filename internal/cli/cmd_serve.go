@@ -34,6 +34,7 @@ func (o *serveOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&c.TLS.Cert, "tls-cert", "", "`file` with the server's certificate (PEM)")
 	f.StringVar(&c.TLS.Key, "tls-key", "", "`file` with the key of the certificate (PEM)")
 	f.StringVar(&c.TokenFile, "token-file", "", "`file` with tokens, one a line; every request must bring one of them")
+	f.StringVar(&c.LogKey, "log-key", "", "`file` with the key that signs the transparency log; else log.key in the data directory")
 	f.BoolVar(&c.Registry.Off, "no-registry", false, "be no registry")
 	f.StringVar(&c.Registry.Name, "registry-name", "", "`name` of the registry in references; else as before, at first its address")
 	f.StringArrayVar(&o.upstreams, "upstream", nil, "registry `NAME[=URL]` to pull through (several may be given)")
@@ -88,6 +89,7 @@ func (p *program) flagged(c *config.File, flags *pflag.FlagSet, opt serveOptions
 		"tls-cert":      func() { c.TLS.Cert = given.TLS.Cert },
 		"tls-key":       func() { c.TLS.Key = given.TLS.Key },
 		"token-file":    func() { c.TokenFile = given.TokenFile },
+		"log-key":       func() { c.LogKey = given.LogKey },
 		"no-cluster":    func() { c.Cluster.Off = given.Cluster.Off },
 		"kubeconfig":    func() { c.Cluster.Kubeconfig = opt.kubeconfig },
 		"context":       func() { c.Cluster.Context = opt.context },
@@ -158,7 +160,7 @@ func (p *program) serve(ctx context.Context, flags *pflag.FlagSet, opt serveOpti
 		Cluster: server.ClusterOptions{
 			Kubeconfig: file.Cluster.Kubeconfig, Context: file.Cluster.Context, Namespaces: file.Cluster.Namespaces, Selector: file.Cluster.Selector,
 		},
-		TLSCert: file.TLS.Cert, TLSKey: file.TLS.Key, TokenFile: file.TokenFile, Registry: file.Registry,
+		TLSCert: file.TLS.Cert, TLSKey: file.TLS.Key, TokenFile: file.TokenFile, LogKey: file.LogKey, Registry: file.Registry,
 		Build: server.Build{Version: v.Version, Revision: v.Revision},
 	}
 	c.Data, c.Database, c.Offline, c.PlainHTTP, c.RegistryCA = file.Data, file.Database, file.Offline, file.PlainHTTP, file.RegistryCA

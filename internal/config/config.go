@@ -24,6 +24,7 @@ type File struct {
 	Listen    string `yaml:"listen"`   // HOST:PORT
 	TLS       TLS    `yaml:"tls"`
 	TokenFile string `yaml:"tokenFile"` // tokens that may do everything, one a line
+	LogKey    string `yaml:"logKey"`    // file of the key that signs the transparency log; empty: log.key in Data
 	Offline   bool   `yaml:"offline"`   // use no network
 	// PlainHTTP are hosts of registries that are spoken to without TLS, RegistryCA is
 	// a file with certificates to trust for registries.

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The Dossier Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package durable makes directories that outlast a power cut.
+// Package durable makes directories, and the names in them, outlast a power cut.
 //
 // A directory is there for good only when the one that it lies in was synced: what
 // is synced within it may be lost with it otherwise. The package does nothing about
@@ -36,7 +36,7 @@ func MkdirAll(dir string, mode fs.FileMode) error {
 	made := os.Mkdir(dir, mode)
 	switch {
 	case made == nil:
-		return syncDir(parent)
+		return Sync(parent)
 	case !errors.Is(made, fs.ErrExist):
 		return made
 	}
@@ -47,14 +47,14 @@ func MkdirAll(dir string, mode fs.FileMode) error {
 	case !info.IsDir():
 		return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
 	}
-	if err := syncDir(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
+	if err := Sync(parent); err != nil && !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	return nil
 }
 
-// syncDir makes the names in a directory durable.
-func syncDir(name string) error {
+// Sync makes the names in a directory durable.
+func Sync(name string) error {
 	dir, err := os.Open(name)
 	if err != nil {
 		return err

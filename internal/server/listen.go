@@ -34,6 +34,9 @@ type ServeConfig struct {
 	// request must then bring. It is read once.
 	TokenFile string
 	Build     Build // for metrics
+	// LogKey is the file of the key that signs the log (translog.OpenKey); empty: LogKeyFile within
+	// Data, and no log where there is no Data.
+	LogKey string
 
 	Registry config.Registry
 }

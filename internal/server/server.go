@@ -20,6 +20,7 @@ import (
 	"dossier.dev/dossier/internal/api"
 	"dossier.dev/dossier/internal/registry/access"
 	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/translog"
 )
 
 // Limits of the listener. Those of a request are in package api.
@@ -43,6 +44,7 @@ type server struct {
 	workers  task
 	follower *follower // nil: no cluster
 	own      *ownRegistry
+	log      *ownLog // nil: no key to sign with
 }
 
 // Serve answers over HTTP until ctx ends: it opens an engine, follows the
@@ -88,11 +90,17 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 		s.follower = newFollower(e, c.Cluster)
 		checks = append(checks, api.Check{Name: "cluster", Ready: s.follower.ready})
 	}
+	log, err := openLog(c, e)
+	if err != nil {
+		return nil, err
+	}
+	if s.log = log; log != nil {
+		checks = append(checks, api.Check{Name: "log", Ready: log.task.ready})
+	}
 	registry := prometheus.NewRegistry()
 	register(registry, s)
 	var upstreams func() []dossier.Upstream
 	if !c.Registry.Off {
-		var err error
 		if s.own, err = openRegistry(ctx, c, a, e, addr, newRegistryMetrics(registry)); err != nil {
 			return nil, err
 		}
@@ -103,6 +111,7 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 	}
 	s.handler = api.New(api.Config{
 		Answers: e, Store: e.store, Tokens: a.tokens, Checks: checks, Registry: registry, Upstreams: upstreams,
+		Log:          &translog.Handler{Store: e.store, Logger: e.config.Logger},
 		LoopbackOnly: a.loopback && !a.tokens.Required(),
 		Logger:       e.config.Logger, Now: e.config.Now,
 	})
@@ -159,6 +168,9 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 	}
 	if s.follower != nil {
 		group.Go(func() error { return s.follower.task.keep(ctx, s.follower.follow) })
+	}
+	if s.log != nil {
+		group.Go(func() error { return s.log.task.keep(ctx, s.log.follow) })
 	}
 	if s.own != nil {
 		group.Go(func() error {

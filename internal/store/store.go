@@ -41,6 +41,7 @@ type Reader interface {
 	BlobReader
 	RegistryReader
 	ContentReader
+	LogReader
 	GarbageReader
 	UpstreamReader
 	SigningKeyReader
@@ -60,6 +61,7 @@ type Tx interface {
 	RegistryWriter
 	ContentWriter
 	UploadWriter
+	LogWriter
 	GarbageWriter
 	UpstreamWriter
 	SigningKeyWriter

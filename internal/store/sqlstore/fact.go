@@ -155,6 +155,9 @@ func (t *tx) append(ctx context.Context, f dossier.Fact, retracted int64) (dossi
 		kept, _, err := one(ctx, t.session, op, scanFact, factByID, f.ID)
 		return kept.Fact, false, err
 	}
+	if _, err := t.exec(ctx, op, addPending, position); err != nil {
+		return dossier.Fact{}, false, err
+	}
 	if retracted != 0 {
 		if _, err := t.exec(ctx, op, insertRetraction, retracted, position, micros(f.RecordedAt)); err != nil {
 			return dossier.Fact{}, false, err

@@ -23,6 +23,8 @@ func scans() map[string]string {
 	return map[string]string{
 		"SELECT id, name FROM cluster":                   "all clusters are asked for, and they are few",
 		"SELECT id, created_at, secret FROM signing_key": "there are two at a time, and all are asked for",
+		"SELECT 0, f.position, f.subject":                "what waits for the log, from its beginning, up to a limit",
+		"SELECT position FROM log_pending":               "one of what waits for the log",
 		"SELECT kind, state, COUNT(*)":                   "jobs are counted, for metrics; those that are done are gone",
 	}
 }

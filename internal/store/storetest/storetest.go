@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Registry", registryCases()},
 		{"Content", contentCases()},
 		{"Garbage", garbageCases()},
+		{"Log", logCases()},
 		{"Upstream", upstreamCases()},
 		{"SigningKey", signingKeyCases()},
 	}

@@ -1,0 +1,102 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/render"
+	"dossier.dev/dossier/internal/server"
+	"dossier.dev/dossier/internal/translog"
+)
+
+func (p *program) logCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "log",
+		Short: "Look after the transparency log",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(p.logVerify())
+	return cmd
+}
+
+func (p *program) logVerify() *cobra.Command {
+	var key string
+	var out outputFlags
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Compare the log with all facts of the store",
+		Long: `Compute the log again from the facts of the store, and compare: each fact with its
+leaf, the chain of each digest, each tile of the tree, and what was signed. It says
+which row was changed, deleted or put elsewhere. The exit code is 3 when there is one.
+
+Without --key the key is the one that the store names: who can write the store can then
+forge all of it. A server tells its key when it starts.`,
+		Example: `  dossier log verify
+  dossier log verify --key dossier.dev/log/NAME+HASH+KEY --database postgres://...`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return p.verifyLog(cmd.Context(), key, out)
+		},
+	}
+	out.register(cmd.Flags())
+	cmd.Flags().StringVar(&key, "key", "", "verifier `key` that the log must be signed by")
+	return cmd
+}
+
+func (p *program) verifyLog(ctx context.Context, key string, out outputFlags) (err error) {
+	if p.global.server != "" {
+		return usageError{dossier.Errorf(dossier.KindUnsupported, "reading flag", "--server", "the log is compared with the store itself: run it where that is, with --data or --database")}
+	}
+	if err := p.checkStore(); err != nil {
+		return err
+	}
+	engine, err := server.Open(ctx, p.engineConfig())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	report, err := engine.VerifyLog(ctx, key)
+	if err != nil {
+		return err
+	}
+	err = out.write(p, report, func(render.Options) error { return p.printLogReport(report) })
+	if err == nil && len(report.Faults) > 0 {
+		return errFound
+	}
+	return err
+}
+
+func (p *program) printLogReport(r translog.Report) error {
+	for _, f := range r.Faults {
+		where := "log"
+		if f.Index >= 0 {
+			where = fmt.Sprintf("entry %d", f.Index)
+		}
+		if f.Fact != "" {
+			where += ", fact " + string(f.Fact)
+		}
+		if _, err := fmt.Fprintf(p.stdout, "%s: %s\n", where, render.Clean(f.What)); err != nil {
+			return err
+		}
+	}
+	if r.Waiting {
+		p.note("some facts are not in the log yet; a server appends them")
+	}
+	word := "the log and the facts agree"
+	if n := len(r.Faults); n > 0 {
+		word = fmt.Sprintf("the log and the facts disagree in %d places", n)
+	}
+	_, err := fmt.Fprintf(p.stdout, "%s: %d entries, root %s, %d bodies erased\nkey %s\n", word, r.Size, r.Root, r.Erased, r.Key)
+	return err
+}

@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package translog
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+)
+
+// Limits.
+const (
+	maxBatch = 4096 // entries of one transaction
+	// pollEvery is how often a log looks for facts of other processes.
+	pollEvery = 100 * time.Millisecond
+)
+
+// Config is what a Log is made of. All but Logger are required.
+type Config struct {
+	Store  store.Store
+	Signer note.Signer // Ed25519; its name is the origin of the log
+	Key    string      // the verifier key of Signer, as note.NewEd25519VerifierKey writes it
+	Logger *slog.Logger
+}
+
+// Log appends facts to the log of a store.
+type Log struct{ config Config }
+
+// New returns a Log. KindInvalid: the key is not that of the signer.
+func New(c Config) (*Log, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	v, err := note.NewVerifier(c.Key)
+	if err == nil && (v.Name() != c.Signer.Name() || v.KeyHash() != c.Signer.KeyHash()) {
+		err = errors.New("it is another one's")
+	}
+	if err != nil {
+		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: "opening the log", Subject: c.Key, Err: err}
+	}
+	return &Log{c}, nil
+}
+
+// Run appends facts soon after they were recorded, until ctx ends.
+func (l *Log) Run(ctx context.Context) error {
+	for {
+		n, err := l.Append(ctx)
+		if err != nil {
+			return err
+		}
+		if n == maxBatch {
+			continue
+		}
+		select {
+		case <-time.After(pollEvery):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// Append appends the facts that are not in the log yet, at most maxBatch, and
+// returns how many those were. When there are none, nothing is written.
+// KindConflict: the log is signed by another key.
+func (l *Log) Append(ctx context.Context) (int, error) {
+	waiting := false
+	err := l.config.Store.View(ctx, func(r store.Reader) (err error) {
+		waiting, err = r.LogWaiting(ctx)
+		return err
+	})
+	if err != nil || !waiting {
+		return 0, err
+	}
+	n := 0
+	err = l.config.Store.Update(ctx, func(tx store.Tx) (err error) {
+		n, err = l.append(ctx, tx)
+		return err
+	})
+	return n, err
+}
+
+func (l *Log) append(ctx context.Context, tx store.Tx) (int, error) {
+	head, err := tx.LockLog(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if head.Key != "" && head.Key != l.config.Key {
+		return 0, &dossier.Error{Kind: dossier.KindConflict, Op: "appending to the log", Subject: l.config.Key,
+			Err: errors.New("the log is signed by " + head.Key), Hint: "give each replica the same key, with --log-key"}
+	}
+	entries, err := tx.Unlogged(ctx, maxBatch)
+	if err != nil || len(entries) == 0 {
+		return 0, err
+	}
+	t := newTree(head.Size, func(at store.TileAt) ([]byte, error) { return tx.LogTile(ctx, at) })
+	for i := range entries {
+		e := &entries[i]
+		e.Index = t.size
+		if err := t.add(tlog.RecordHash(Entry(e.Subject, e.Seq, e.Leaf))); err != nil {
+			return 0, err
+		}
+	}
+	root, err := t.root()
+	if err != nil {
+		return 0, err
+	}
+	head.Size, head.Key = t.size, l.config.Key
+	head.Checkpoint, err = Checkpoint{Origin: l.config.Signer.Name(), Size: t.size, Root: root}.sign(l.config.Signer)
+	if err != nil {
+		return 0, err
+	}
+	return len(entries), tx.AppendLog(ctx, entries, t.changes(), head)
+}
+
+// Inclusion proves that an entry is in the tree of a size (RFC 6962, 2.1.1).
+func Inclusion(ctx context.Context, r store.LogReader, index, size int64) (tlog.RecordProof, error) {
+	return tlog.ProveRecord(size, index, reading(ctx, r, size))
+}
+
+// Consistency proves that the tree of a size extends that of an earlier one
+// (RFC 6962, 2.1.2).
+func Consistency(ctx context.Context, r store.LogReader, earlier, size int64) (tlog.TreeProof, error) {
+	return tlog.ProveTree(size, earlier, reading(ctx, r, size))
+}
+
+func reading(ctx context.Context, r store.LogReader, size int64) *tree {
+	return newTree(size, func(at store.TileAt) ([]byte, error) { return r.LogTile(ctx, at) })
+}
