@@ -53,6 +53,7 @@ func allLanes() []lane {
 	compiler := need{what: "a C compiler", programs: []string{"gcc"}, packages: []string{"gcc", "libc6-dev"}}
 	skopeo := need{what: "skopeo", programs: []string{"skopeo"}, packages: []string{"skopeo"}, env: "DOSSIER_REQUIRE_PEERS=1"}
 	umoci := need{what: "umoci", programs: []string{"umoci"}, packages: []string{"umoci"}}
+	containerd := need{what: "containerd", programs: []string{"containerd", "ctr"}, packages: []string{"containerd"}}
 	strace := need{what: "strace", programs: []string{"strace"}, packages: []string{"strace"}}
 	static := []string{"CGO_ENABLED=0"}
 
@@ -74,7 +75,7 @@ func allLanes() []lane {
 			{name: "skopeo", dir: "e2e", argv: with(goTest, "./peers/..."), env: static,
 				reads: testEvents, needs: []need{skopeo, umoci}},
 			{name: "registry", dir: "e2e/conformance", argv: with(goTest, "./..."), env: static,
-				reads: testEvents, needs: []need{skopeo, postgres, strace}},
+				reads: testEvents, needs: []need{skopeo, postgres, strace, containerd}},
 			{name: "object store", argv: with(goTest, "./internal/blob/s3/..."), env: with(static, "DOSSIER_REQUIRE_S3=1"),
 				reads: testEvents},
 		}},

@@ -106,9 +106,14 @@ func start(ctx context.Context, dossier, data, database string) (*process, error
 
 // startWith starts a registry by a command that may have another one before it.
 func startWith(ctx context.Context, command []string, data, database string) (*process, error) {
+	return launch(ctx, command, database, "--data", data, "--offline", "--registry-name", "registry.example")
+}
+
+// launch starts a server with flags.
+func launch(ctx context.Context, command []string, database string, flags ...string) (*process, error) {
 	p := &process{done: make(chan struct{})}
-	args := append(command[1:len(command):len(command)], "serve", "--listen", "127.0.0.1:0", "--no-cluster", "--offline",
-		"--data", data, "--registry-name", "registry.example")
+	args := append(command[1:len(command):len(command)], "serve", "--listen", "127.0.0.1:0", "--no-cluster")
+	args = append(args, flags...)
 	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), command[0], args...)
 	p.cmd.Env = append(os.Environ(), "DOSSIER_DATABASE="+database)
 	out, err := p.cmd.StderrPipe()
