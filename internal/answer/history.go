@@ -27,12 +27,16 @@ func (a Answerer) History(ctx context.Context, ref string, at time.Time) (dossie
 	var h dossier.History
 	err := a.Store.View(ctx, func(r store.Reader) error {
 		g := newGatherer(r, dossier.Times{Valid: at}, a.now())
-		h = g.emptyHistory(ref)
-		d, err := lookup(ctx, r, ref, g.then)
+		subject, err := knownAs(ctx, r, ref)
 		if err != nil {
 			return err
 		}
-		return g.history(ctx, &h, ref, d)
+		h = g.emptyHistory(subject)
+		d, err := lookup(ctx, r, subject, g.then)
+		if err != nil {
+			return err
+		}
+		return g.history(ctx, &h, subject, d)
 	})
 	return h, err
 }
@@ -53,12 +57,16 @@ func (g *gatherer) emptyHistory(subject string) dossier.History {
 }
 
 func (a Answerer) repositoryHistory(ctx context.Context, subject, repository string, at time.Time) (dossier.History, error) {
-	ref, err := dossier.ParseReference(repository)
-	if err != nil {
-		return dossier.History{}, err
-	}
 	var h dossier.History
-	err = a.Store.View(ctx, func(r store.Reader) error {
+	err := a.Store.View(ctx, func(r store.Reader) error {
+		known, err := knownAs(ctx, r, repository)
+		if err != nil {
+			return err
+		}
+		ref, err := dossier.ParseReference(known)
+		if err != nil {
+			return err
+		}
 		g := newGatherer(r, dossier.Times{Valid: at}, a.now())
 		h = g.emptyHistory(ref.Name())
 		seen, err := r.TagHistory(ctx, ref.Name(), "", maxIntervals+1)

@@ -36,6 +36,10 @@ func lookup(ctx context.Context, r store.Reader, s string, at time.Time) (dossie
 		}
 		// Digits without an algorithm may be a name as well.
 	}
+	s, err := knownAs(ctx, r, s)
+	if err != nil {
+		return "", err
+	}
 	ref, err := dossier.ParseReference(s)
 	if err != nil {
 		return "", err
