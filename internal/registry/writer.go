@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/image"
@@ -79,6 +80,19 @@ func (c *call) readPush(ctx context.Context) (*push, error) {
 	if err != nil {
 		return nil, err
 	}
+	p, err := c.newPush(ctx, b, d, mediaType, c.now())
+	if err != nil {
+		return nil, err
+	}
+	p.tags = c.Tags
+	if c.Tag != "" {
+		p.tags = []string{c.Tag}
+	}
+	return p, nil
+}
+
+// newPush returns the push of a manifest whose digest was checked.
+func (c *call) newPush(ctx context.Context, b []byte, d dossier.Digest, mediaType string, at time.Time) (*push, error) {
 	node, err := image.ParseManifest(image.Descriptor{Digest: d, MediaType: mediaType}, b)
 	if err != nil {
 		return nil, &Error{Code: CodeManifestInvalid, Err: err}
@@ -86,13 +100,10 @@ func (c *call) readPush(ctx context.Context) (*push, error) {
 	if mediaType != "" && node.MediaType != mediaType {
 		return nil, fault(CodeManifestInvalid, "Content-Type says %s, the manifest says %s", mediaType, node.MediaType)
 	}
-	p := &push{node: node, tags: c.Tags}
-	if c.Tag != "" {
-		p.tags = []string{c.Tag}
-	}
+	p := &push{node: node}
 	p.describe(c.config.Sparse)
-	p.manifest.Repository, p.manifest.PushedAt = c.Repository, c.now()
-	p.manifest.KeptUntil = p.manifest.PushedAt.Add(c.config.Lease)
+	p.manifest.Repository, p.manifest.PushedAt = c.Repository, at
+	p.manifest.KeptUntil = c.now().Add(c.config.Lease)
 	if missing, err := c.readConfig(ctx, p); err != nil {
 		return nil, err
 	} else if missing != "" {

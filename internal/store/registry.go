@@ -48,6 +48,11 @@ type RegistryWriter interface {
 	// points elsewhere stays and is a KindConflict, with a *TagHeld that says
 	// where to and since when.
 	SetTag(ctx context.Context, tag NameTag, d dossier.Digest, at time.Time, fixed bool) (TagMove, error)
+	// AdoptTag says that a tag of an own repository pointed at a digest from a time
+	// on, as another registry knew it. What is on record here stays: nothing
+	// changes when the tag points there already, or was moved or dropped here after
+	// that time. Else it is as SetTag.
+	AdoptTag(ctx context.Context, tag NameTag, d dossier.Digest, from time.Time, fixed bool) (TagMove, error)
 	// ClearTag makes a tag of an own repository point nowhere.
 	ClearTag(ctx context.Context, tag NameTag, at time.Time) (TagMove, error)
 }

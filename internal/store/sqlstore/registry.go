@@ -111,7 +111,7 @@ func (t *tx) owns(ctx context.Context, name string) (bool, error) {
 	return own, err
 }
 
-// lastInterval is the newest interval of a tag.
+// lastInterval is the newest interval of a tag; the zero value, when there is none.
 type lastInterval struct {
 	id     int64
 	digest dossier.Digest
@@ -121,59 +121,91 @@ type lastInterval struct {
 
 func scanLast(row scanner, l *lastInterval) error { return row.Scan(&l.id, &l.digest, &l.from, &l.to) }
 
+func (t *tx) lastOf(ctx context.Context, op string, tag store.NameTag) (lastInterval, error) {
+	last, _, err := one(ctx, t.session, op, scanLast, lastTag, tag.Name, tag.Tag)
+	return last, err
+}
+
+func (l lastInterval) open() bool { return l.id != 0 && !l.to.Valid }
+
 // next returns the time of a change that was asked for at a time: later than all
 // that is on record.
 func (l lastInterval) next(at time.Time) time.Time {
-	after := l.from + 1
-	if l.to.Valid {
-		after = l.to.Int64
+	switch {
+	case l.id == 0:
+		return at
+	case l.to.Valid:
+		return instant(max(micros(at), l.to.Int64))
 	}
-	return instant(max(micros(at), after))
+	return instant(max(micros(at), l.from+1))
 }
 
-// SetTag implements [store.RegistryWriter]. Of two that come at the same time
-// the unique index over open intervals lets one pass; the other is run again and
-// sees it. No statement here ends the interval of a fixed tag.
+const opPoint = "pointing tag"
+
+// SetTag implements [store.RegistryWriter].
 func (t *tx) SetTag(ctx context.Context, tag store.NameTag, d dossier.Digest, at time.Time, fixed bool) (store.TagMove, error) {
-	const op = "pointing tag"
-	last, found, err := one(ctx, t.session, op, scanLast, lastTag, tag.Name, tag.Tag)
-	if err != nil {
-		return store.TagMove{}, err
-	}
-	move := store.TagMove{At: at}
-	open := found && !last.to.Valid
-	switch {
-	case open && last.digest == d:
-		_, err := t.exec(ctx, op, checkTagRow, last.id, micros(at))
-		return move, err
-	case open && fixed:
-		return move, &dossier.Error{Kind: dossier.KindConflict, Op: op, Subject: tag.Name + ":" + tag.Tag,
-			Hint: "Push under a tag of its own, or delete this one first.",
-			Err:  &store.TagHeld{Digest: last.digest, Since: instant(last.from)}}
-	}
-	if found {
-		move.At = last.next(at)
-	}
-	move.Moved = true
-	if open {
-		move.Was = last.digest
-		n, err := t.exec(ctx, op, endTagRow, last.id, micros(move.At))
+	for {
+		last, err := t.lastOf(ctx, opPoint, tag)
 		if err != nil {
 			return store.TagMove{}, err
 		}
-		if n == 0 { // another moved or dropped it at this moment
-			return t.SetTag(ctx, tag, d, at, fixed)
+		if last.open() && last.digest == d {
+			_, err := t.exec(ctx, opPoint, checkTagRow, last.id, micros(at))
+			return store.TagMove{At: at}, err
+		}
+		move, err := t.moveTag(ctx, tag, last, d, at, fixed)
+		if err != nil || move.Moved {
+			return move, err
 		}
 	}
-	_, err = t.exec(ctx, op, insertTag, tag.Name, tag.Tag, d, micros(move.At))
+}
+
+// AdoptTag implements [store.RegistryWriter].
+func (t *tx) AdoptTag(ctx context.Context, tag store.NameTag, d dossier.Digest, from time.Time, fixed bool) (store.TagMove, error) {
+	at := micros(from)
+	for {
+		last, err := t.lastOf(ctx, opPoint, tag)
+		if err != nil {
+			return store.TagMove{}, err
+		}
+		if last.open() && (last.digest == d || last.from >= at) || last.to.Valid && last.to.Int64 > at {
+			return store.TagMove{At: from}, nil
+		}
+		move, err := t.moveTag(ctx, tag, last, d, from, fixed)
+		if err != nil || move.Moved {
+			return move, err
+		}
+	}
+}
+
+// moveTag begins an interval of a tag after its last one, which it ends when that
+// is open and the tag is not fixed. It has not moved when another moved or dropped
+// it at this moment: look again. Of two that come at the same time when none is
+// open, the unique index over open intervals lets one pass; the other
+// transaction is run again and sees it.
+func (t *tx) moveTag(ctx context.Context, tag store.NameTag, last lastInterval, d dossier.Digest, at time.Time, fixed bool) (store.TagMove, error) {
+	if last.open() && fixed {
+		return store.TagMove{}, &dossier.Error{Kind: dossier.KindConflict, Op: opPoint, Subject: tag.Name + ":" + tag.Tag,
+			Hint: "Push under a tag of its own, or delete this one first.",
+			Err:  &store.TagHeld{Digest: last.digest, Since: instant(last.from)}}
+	}
+	move := store.TagMove{Moved: true, At: last.next(at)}
+	if last.open() {
+		move.Was = last.digest
+		n, err := t.exec(ctx, opPoint, endTagRow, last.id, micros(move.At))
+		if err != nil || n == 0 {
+			return store.TagMove{}, err
+		}
+	}
+	_, err := t.exec(ctx, opPoint, insertTag, tag.Name, tag.Tag, d, micros(move.At))
 	return move, err
 }
 
 // ClearTag implements [store.RegistryWriter].
 func (t *tx) ClearTag(ctx context.Context, tag store.NameTag, at time.Time) (store.TagMove, error) {
 	const op = "dropping tag"
-	last, found, err := one(ctx, t.session, op, scanLast, lastTag, tag.Name, tag.Tag)
-	if err != nil || !found || last.to.Valid {
+	last, err := t.lastOf(ctx, op, tag)
+	if err != nil || !last.open() {
 		return store.TagMove{At: at}, err
 	}
 	move := store.TagMove{Was: last.digest, At: last.next(at)}

@@ -22,6 +22,7 @@ func registryCases() []testCase {
 		{"own tags are not seen from outside", ownTagsStay},
 		{"fixed tags stay", fixedTagsStay},
 		{"of many who fix a tag one does", manyFixTag},
+		{"an adopted tag changes nothing of what is on record", adoptedTags},
 		{"open tags in pages", openTagsInPages},
 	}
 }
@@ -221,6 +222,69 @@ func manyFixTag(t *testing.T, s store.Store) {
 				t.Errorf("writer %d was told %v, the tag points at %s", w, won[w], open[0].Digest)
 			}
 		}
+	}
+}
+
+func adoptedTags(t *testing.T, s store.Store) {
+	repo := newRepository(t, s, "org/app")
+	tag := store.NameTag{Name: repo.Name, Tag: "latest"}
+	steps := []struct {
+		what  string
+		how   string // "adopt", "fix" (adopt a fixed tag), "set" or "drop"
+		to    string
+		at    int // minute
+		moved bool
+		kind  dossier.Kind
+	}{
+		{"the first", "adopt", "a", 10, true, ""},
+		{"the same", "adopt", "a", 10, false, ""},
+		{"the same, earlier", "adopt", "a", 5, false, ""},
+		{"the same, later", "adopt", "a", 20, false, ""},
+		{"another, earlier", "adopt", "b", 9, false, ""},
+		{"another, at that moment", "adopt", "b", 10, false, ""},
+		{"another, later", "adopt", "b", 30, true, ""},
+		{"pushed here", "set", "c", 40, true, ""},
+		{"what was so before", "adopt", "b", 30, false, ""},
+		{"another that is fixed", "fix", "d", 50, false, dossier.KindConflict},
+		{"the same that is fixed", "fix", "c", 50, false, ""},
+		{"an earlier one that is fixed", "fix", "d", 35, false, ""},
+		{"dropped here", "drop", "", 60, true, ""},
+		{"what was so before it was dropped", "adopt", "c", 59, false, ""},
+		{"after it was dropped", "fix", "d", 60, true, ""},
+	}
+	for _, st := range steps {
+		var move store.TagMove
+		err := s.Update(t.Context(), func(tx store.Tx) (err error) {
+			switch st.how {
+			case "drop":
+				move, err = tx.ClearTag(t.Context(), tag, minute(st.at))
+			case "set":
+				move, err = tx.SetTag(t.Context(), tag, digest(st.to), minute(st.at), false)
+			default:
+				move, err = tx.AdoptTag(t.Context(), tag, digest(st.to), minute(st.at), st.how == "fix")
+			}
+			return err
+		})
+		if dossier.KindOf(err) != st.kind || err == nil && move.Moved != st.moved {
+			t.Errorf("%s: %+v, %v", st.what, move, err)
+		}
+		if move.Moved && !move.At.Equal(minute(st.at)) {
+			t.Errorf("%s: at %v, want %v", st.what, move.At, minute(st.at))
+		}
+	}
+	var got []string
+	for _, i := range read(t, s, func(r store.Reader) ([]dossier.TagInterval, error) {
+		return r.TagHistory(t.Context(), tag.Name, tag.Tag, 10)
+	}) {
+		name := map[dossier.Digest]string{digest("a"): "a", digest("b"): "b", digest("c"): "c", digest("d"): "d"}[i.Digest]
+		to := "-"
+		if !i.To.IsZero() {
+			to = fmt.Sprint(i.To.Sub(minute(0)).Minutes())
+		}
+		got = append(got, fmt.Sprintf("%s %v %s", name, i.From.Sub(minute(0)).Minutes(), to))
+	}
+	if diff := cmp.Diff([]string{"d 60 -", "c 40 60", "b 30 40", "a 10 30"}, got); diff != "" {
+		t.Errorf("intervals (-want +got):\n%s", diff)
 	}
 }
 
