@@ -93,8 +93,18 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			"requests":  scriptRequests,
 			"mask":      scriptMask,
 			"serve":     scriptServe,
+			"now":       scriptNow,
 		},
 	}
+}
+
+// scriptNow: now NAME sets a variable to the present time, with fractions of a
+// second.
+func scriptNow(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: now NAME")
+	}
+	ts.Setenv(args[0], time.Now().UTC().Format(time.RFC3339Nano))
 }
 
 type registriesKey struct{}

@@ -12,6 +12,7 @@ const (
 	CallerUser      CallerKind = "user"
 	CallerAccount   CallerKind = "serviceaccount" // of Kubernetes
 	CallerToken     CallerKind = "token"          // who holds a token of the server's token file
+	CallerLocal     CallerKind = "local"          // who works on database and blobs without a server
 )
 
 // Caller is who sends a request. The zero value is nobody in particular.

@@ -229,6 +229,7 @@ func (c *call) answer() error {
 }
 
 func (c *call) ping(context.Context) error {
+	c.w.Header().Set("Dossier-Registry", c.config.Name)
 	respond(c.w, c.r, http.StatusOK, struct{}{})
 	return nil
 }

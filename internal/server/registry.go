@@ -133,7 +133,7 @@ func (c ServeConfig) upstreams() []upstream.Config {
 func (c ServeConfig) validateRegistry(fault func(subject, why, hint string)) {
 	r := c.Registry
 	if r.Name != "" {
-		if ref, err := dossier.ParseReference(r.Name + "/a"); err != nil || ref.Registry != r.Name {
+		if !isRegistryName(r.Name) {
 			fault("--registry-name="+r.Name, "it is not HOST or HOST:PORT", "give a name such as registry.example.com")
 		}
 	}
