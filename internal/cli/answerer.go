@@ -83,6 +83,7 @@ func (p *program) note(format string, args ...any) {
 type meter struct {
 	w    io.Writer
 	used bool
+	said time.Time // when say last did
 }
 
 func (p *program) meter() *meter {
@@ -100,6 +101,14 @@ func (m *meter) report(what string, done, total int) {
 	}
 	m.used = true
 	fmt.Fprintf(m.w, "\r\x1b[K%s %d/%d", what, done, total)
+}
+
+// say shows a text, ten times a second at most.
+func (m *meter) say(text string) {
+	if now := time.Now(); m.w != nil && now.Sub(m.said) > 100*time.Millisecond {
+		m.used, m.said = true, now
+		fmt.Fprint(m.w, "\r\x1b[K"+text)
+	}
 }
 
 // clear takes the meter away.

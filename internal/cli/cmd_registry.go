@@ -25,7 +25,7 @@ func (p *program) registryCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.registryCan(), p.registryUpstreams(), p.registryRestore())
+	cmd.AddCommand(p.registryCan(), p.registryUpstreams(), p.registryRestore(), p.registryImport(), p.registryExport())
 	return cmd
 }
 

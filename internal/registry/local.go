@@ -46,6 +46,14 @@ func (l Local) call(path string, d dossier.Digest) (*call, error) {
 	return &call{Handler: l.h, Request: Request{Repository: path, Digest: d}, who: l.who, r: r}, nil
 }
 
+// Needs returns what the registry wants to hold before it takes a manifest.
+func (l Local) Needs(n image.Node) []Need { return Needs(n, l.h.config.Sparse) }
+
+// Blob opens a blob of a repository. KindNotFound: the repository does not hold it.
+func (l Local) Blob(ctx context.Context, path string, d dossier.Digest) (io.ReadCloser, error) {
+	return l.h.Blob(ctx, path, d)
+}
+
 // HasBlob reports whether a repository holds a blob. One whose bytes are here, but
 // not in this repository, is put into it.
 func (l Local) HasBlob(ctx context.Context, path string, d dossier.Digest) (bool, error) {
@@ -154,6 +162,9 @@ func (l Local) Adopt(ctx context.Context, path, tag string, points []TagPoint) (
 		return false, &dossier.Error{Kind: dossier.KindInvalid, Op: "adopting tag", Subject: path + ":" + tag, Err: err}
 	}
 	points = slices.SortedStableFunc(slices.Values(points), func(a, b TagPoint) int { return a.From.Compare(b.From) })
+	if done, err := c.pointsThere(ctx, tag, points); err != nil || done {
+		return false, err
+	}
 	changed := false
 	err = c.config.Store.Update(ctx, func(tx store.Tx) error {
 		changed = false
@@ -178,6 +189,22 @@ func (l Local) Adopt(ctx context.Context, path, tag string, points []TagPoint) (
 		return nil
 	})
 	return changed, err
+}
+
+// pointsThere reports whether a tag points at the last of the points already, as
+// it does when they were adopted before: then nothing is written.
+func (c *call) pointsThere(ctx context.Context, tag string, points []TagPoint) (bool, error) {
+	there := len(points) == 0
+	err := c.config.Store.View(ctx, func(r store.Reader) error {
+		repo, err := r.Repository(ctx, c.Repository)
+		if err != nil || there {
+			return err
+		}
+		open, err := r.TagsAt(ctx, []store.NameTag{{Name: repo.Name, Tag: tag}}, time.Time{})
+		there = len(open) == 1 && open[0].Digest == points[len(points)-1].Digest
+		return err
+	})
+	return there, err
 }
 
 // adopt records one point of a tag.

@@ -146,23 +146,45 @@ func (p *push) describe(sparse bool) {
 		Digest: n.Digest, MediaType: n.MediaType, ArtifactType: m.ArtifactType, Size: int64(len(n.Bytes)), Body: n.Bytes,
 	}
 	for _, e := range n.Edges {
-		switch e.Role {
-		case dossier.RoleSubject:
+		switch {
+		case e.Role == dossier.RoleSubject:
 			p.manifest.Subject = e.Child
-		case dossier.RoleConfig:
-			if p.manifest.ArtifactType == "" {
-				p.manifest.ArtifactType = e.MediaType
-			}
-			p.children = append(p.children, store.Child{Digest: e.Child, Blob: true})
-		case dossier.RoleLayer:
-			p.children = append(p.children, store.Child{Digest: e.Child, Blob: true, Optional: isForeign(e.MediaType)})
-		default:
-			p.children = append(p.children, store.Child{Digest: e.Child, Blob: !isManifest(e.MediaType), Optional: sparse})
+		case e.Role == dossier.RoleConfig && p.manifest.ArtifactType == "":
+			p.manifest.ArtifactType = e.MediaType
 		}
+	}
+	for _, need := range Needs(n, sparse) {
+		p.children = append(p.children, need.Child)
 	}
 	if p.manifest.Subject != "" && len(m.Annotations) > 0 {
 		p.manifest.Annotations, _ = json.Marshal(m.Annotations) // strings: cannot fail
 	}
+}
+
+// Need is something that a manifest needs.
+type Need struct {
+	store.Child
+	MediaType string
+}
+
+// Needs returns what a manifest needs: configuration, layers, the entries of an
+// index, which are optional when it may be sparse. A subject may be missing.
+func Needs(n image.Node, sparse bool) []Need {
+	var list []Need
+	for _, e := range n.Edges {
+		need := Need{store.Child{Digest: e.Child, Blob: true}, e.MediaType}
+		switch e.Role {
+		case dossier.RoleSubject:
+			continue
+		case dossier.RoleConfig:
+		case dossier.RoleLayer:
+			need.Optional = isForeign(e.MediaType)
+		default:
+			need.Blob, need.Optional = !isManifest(e.MediaType), sparse
+		}
+		list = append(list, need)
+	}
+	return list
 }
 
 // isForeign reports whether layers of a media type may lie elsewhere.

@@ -35,6 +35,9 @@ type RegistryReader interface {
 	// OpenTags returns up to limit tags of a repository, by name, that point
 	// somewhere now, after a tag and in order.
 	OpenTags(ctx context.Context, name, after string, limit int) ([]string, error)
+	// Manifests returns up to limit manifests that a repository holds, after one and
+	// in the order of digests, without their bodies.
+	Manifests(ctx context.Context, path string, after dossier.Digest, limit int) ([]Manifest, error)
 }
 
 // RegistryWriter changes repositories and their tags.

@@ -65,6 +65,10 @@ WHERE repository = $1 AND subject = $2 AND subject <> '' AND digest > $3
   AND ($4 = '' OR artifact_type = $4)
 ORDER BY digest LIMIT $5`
 
+	manifestsAfter = `
+SELECT ` + referrerColumns + ` FROM manifest
+WHERE repository = $1 AND digest > $2 ORDER BY digest LIMIT $3`
+
 	// insertManifest also locks a row that is there: who deletes it waits, and then
 	// sees the lease.
 	insertManifest = `
@@ -131,6 +135,11 @@ func (r reader) Manifest(ctx context.Context, path string, d dossier.Digest) (st
 		err = notHeld(op, path, d)
 	}
 	return m, err
+}
+
+// Manifests implements [store.RegistryReader].
+func (r reader) Manifests(ctx context.Context, path string, after dossier.Digest, limit int) ([]store.Manifest, error) {
+	return all(ctx, r.session, "listing manifests", scanReferrer, manifestsAfter, path, after, max(0, limit))
 }
 
 // Referrers implements [store.ContentReader].

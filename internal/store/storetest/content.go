@@ -5,6 +5,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ func contentCases() []testCase {
 		{"children stay as long as they are needed", childrenStay},
 		{"a child that goes while its manifest comes", childRaces},
 		{"referrers in pages", referrersInPages},
+		{"manifests in pages", manifestsInPages},
 		{"uploads have one holder", uploadsHaveOneHolder},
 		{"uploads expire", uploadsExpire},
 	}
@@ -161,6 +163,36 @@ func childRaces(t *testing.T, s store.Store) {
 		if deleted == kept {
 			t.Errorf("round %d: the blob was deleted: %v, the manifest was kept: %v", round, deleted, kept)
 		}
+	}
+}
+
+func manifestsInPages(t *testing.T, s store.Store) {
+	newRepository(t, s, "a")
+	newRepository(t, s, "b")
+	var want []dossier.Digest
+	for i := range 5 {
+		m := manifestNamed("a", fmt.Sprint(i))
+		putManifest(t, s, m)
+		want = append(want, m.Digest)
+	}
+	slices.Sort(want)
+	putManifest(t, s, manifestNamed("b", "other"))
+	var got []dossier.Digest
+	for after := dossier.Digest(""); ; {
+		page := read(t, s, func(r store.Reader) ([]store.Manifest, error) { return r.Manifests(t.Context(), "a", after, 2) })
+		if len(page) == 0 {
+			break
+		}
+		for _, m := range page {
+			if m.Repository != "a" || m.Body != nil || m.Size == 0 {
+				t.Errorf("%+v", m)
+			}
+			after = m.Digest
+			got = append(got, m.Digest)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("manifests (-want +got):\n%s", diff)
 	}
 }
 
