@@ -20,10 +20,12 @@ type registryFlags struct {
 	config  string
 	name    string
 	movable []string
+	blobs   string
 }
 
 func (o *registryFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&o.config, "config", "", "`file` with the configuration of the server; flags go before what it says")
+	f.StringVar(&o.blobs, "blobs", "", "`URL` of a bucket for the registry's blobs, s3://BUCKET/PREFIX?endpoint=https://HOST")
 	f.StringVar(&o.name, "registry-name", "", "`name` of the registry in references, when it has none yet")
 	f.StringSliceVar(&o.movable, "movable", nil, "`pattern` REPO:TAG of tags that may move although they look like versions")
 }
@@ -44,6 +46,9 @@ func (p *program) localRegistry(cmd *cobra.Command, opt registryFlags, f func(*s
 	if !flags.Changed("database") {
 		c.Database = cmp.Or(file.Database, c.Database)
 	}
+	if flags.Changed("blobs") {
+		file.Blobs = opt.blobs
+	}
 	if flags.Changed("registry-name") {
 		file.Registry.Name = opt.name
 	}
@@ -58,7 +63,7 @@ func (p *program) localRegistry(cmd *cobra.Command, opt registryFlags, f func(*s
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
-	r, err := engine.LocalRegistry(cmd.Context(), file.Registry, "dossier "+readVersion().Version)
+	r, err := engine.LocalRegistry(cmd.Context(), file, "dossier "+readVersion().Version)
 	if err != nil {
 		return err
 	}

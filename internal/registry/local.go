@@ -37,10 +37,21 @@ func (l Local) Name() string { return l.h.config.Name }
 // Store returns the database of the registry.
 func (l Local) Store() store.Store { return l.h.config.Store }
 
-// call returns a call about a repository.
-func (l Local) call(path string, d dossier.Digest) (*call, error) {
+// call returns a call about a repository, which must be the registry's own.
+func (l Local) call(ctx context.Context, path string, d dossier.Digest) (*call, error) {
+	const op = "writing repository"
 	if err := checkRepository(path); err != nil {
-		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: "naming repository", Subject: path, Err: err}
+		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Subject: path, Err: err}
+	}
+	err := l.h.config.Store.View(ctx, func(r store.Reader) error {
+		repo, err := r.Repository(ctx, path)
+		if err == nil && repo.Upstream != "" {
+			err = dossier.Errorf(dossier.KindInvalid, op, path, "it is a mirror of "+repo.Name+", and nothing is pushed to it")
+		}
+		return err
+	})
+	if err != nil && dossier.KindOf(err) != dossier.KindNotFound {
+		return nil, err
 	}
 	r := &http.Request{Header: http.Header{"User-Agent": {l.client}}}
 	return &call{Handler: l.h, Request: Request{Repository: path, Digest: d}, who: l.who, r: r}, nil
@@ -57,7 +68,7 @@ func (l Local) Blob(ctx context.Context, path string, d dossier.Digest) (io.Read
 // HasBlob reports whether a repository holds a blob. One whose bytes are here, but
 // not in this repository, is put into it.
 func (l Local) HasBlob(ctx context.Context, path string, d dossier.Digest) (bool, error) {
-	c, err := l.call(path, d)
+	c, err := l.call(ctx, path, d)
 	if err != nil {
 		return false, err
 	}
@@ -75,7 +86,7 @@ func (l Local) HasBlob(ctx context.Context, path string, d dossier.Digest) (bool
 // PutBlob takes a blob. KindCorrupt: the bytes have another digest. An error of
 // from is in the chain of the one returned.
 func (l Local) PutBlob(ctx context.Context, path string, d dossier.Digest, from io.Reader) error {
-	c, err := l.call(path, d)
+	c, err := l.call(ctx, path, d)
 	if err != nil {
 		return err
 	}
@@ -123,7 +134,7 @@ func (l Local) HasManifest(ctx context.Context, path string, d dossier.Digest) (
 // manifest, or has another digest. KindNotFound: the repository lacks something
 // that it needs.
 func (l Local) PutManifest(ctx context.Context, path string, m image.Descriptor, b []byte, at time.Time) error {
-	c, err := l.call(path, m.Digest)
+	c, err := l.call(ctx, path, m.Digest)
 	if err != nil {
 		return err
 	}
@@ -154,7 +165,7 @@ type TagPoint struct {
 // reports whether it recorded anything. A fixed tag that points elsewhere here is a
 // KindConflict, with a *store.TagHeld.
 func (l Local) Adopt(ctx context.Context, path, tag string, points []TagPoint) (bool, error) {
-	c, err := l.call(path, "")
+	c, err := l.call(ctx, path, "")
 	if err == nil {
 		err = checkTag(tag)
 	}
@@ -229,7 +240,7 @@ func (c *call) adopt(ctx context.Context, tx store.Tx, tag store.NameTag, p TagP
 // KindConflict, with a *store.TagHeld.
 func (l Local) Restore(ctx context.Context, path, tag string, at time.Time) (dossier.TagChange, error) {
 	const op = "restoring tag"
-	c, err := l.call(path, "")
+	c, err := l.call(ctx, path, "")
 	if err != nil {
 		return dossier.TagChange{}, err
 	}

@@ -6,10 +6,8 @@ package server
 import (
 	"context"
 	"errors"
-	"path/filepath"
 
 	"dossier.dev/dossier"
-	"dossier.dev/dossier/internal/blob/disk"
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/store"
@@ -19,15 +17,17 @@ import (
 // server: servers may run on it at the same time.
 type LocalRegistry struct {
 	registry.Local
-	blobs *disk.Store
+	handler *registry.Handler
+	blobs   blobStore
 }
 
-// LocalRegistry opens the registry in the engine's store. client is what this program
-// calls itself. KindInvalid: it has no name yet, and none is configured.
-// KindConflict: it has another one.
-func (e *Engine) LocalRegistry(ctx context.Context, c config.Registry, client string) (*LocalRegistry, error) {
+// LocalRegistry opens the registry in the engine's store, as a server with that
+// configuration would. client is what this program calls itself.
+// KindInvalid: it has no name yet, and none is configured. KindConflict: it has
+// another one.
+func (e *Engine) LocalRegistry(ctx context.Context, c config.File, client string) (*LocalRegistry, error) {
 	const op = "opening the registry"
-	name := c.Name
+	name := c.Registry.Name
 	err := e.store.View(ctx, func(r store.Reader) error {
 		has, err := r.RegistryName(ctx)
 		if name == "" {
@@ -46,21 +46,21 @@ func (e *Engine) LocalRegistry(ctx context.Context, c config.Registry, client st
 		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Subject: name, Err: errors.New("it is not HOST or HOST:PORT"),
 			Hint: "give a name such as registry.example.com"}
 	}
-	if e.config.Data == "" {
-		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: errors.New("it has no directory for its blobs"), Hint: "give --data DIR"}
+	if e.config.Data == "" && c.Blobs == "" {
+		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: errors.New("it has no place for its blobs"), Hint: "give --data DIR or --blobs URL"}
 	}
-	blobs, err := disk.Open(disk.Config{Dir: filepath.Join(e.config.Data, BlobsDir)})
+	blobs, err := openBlobs(ctx, ServeConfig{Config: Config{Data: e.config.Data}, Blobs: c.Blobs})
 	if err != nil {
 		return nil, err
 	}
 	handler, err := registry.New(ctx, registry.Config{
-		Store: e.store, Blobs: blobs, Name: name, Fixed: fixedTag(c.Movable), Sparse: c.Sparse,
-		Programs: true, Logger: e.config.Logger, Now: e.config.Now,
+		Store: e.store, Blobs: blobs, Name: name, Fixed: fixedTag(c.Registry.Movable), Sparse: c.Registry.Sparse,
+		Programs: true, MaxBlob: int64(c.Registry.Limits.Blob), Logger: e.config.Logger, Now: e.config.Now,
 	})
 	if err != nil {
 		return nil, errors.Join(err, blobs.Close())
 	}
-	return &LocalRegistry{handler.Local(registry.Caller{Kind: registry.CallerLocal}, client), blobs}, nil
+	return &LocalRegistry{handler.Local(registry.Caller{Kind: registry.CallerLocal}, client), handler, blobs}, nil
 }
 
 // isRegistryName reports whether a text is what a registry may be called.
@@ -69,5 +69,8 @@ func isRegistryName(s string) bool {
 	return err == nil && ref.Registry == s
 }
 
-// Close releases the directory of blobs.
-func (r *LocalRegistry) Close() error { return r.blobs.Close() }
+// Close releases the place of the blobs.
+func (r *LocalRegistry) Close() error {
+	r.handler.Close()
+	return r.blobs.Close()
+}
