@@ -103,6 +103,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"/v2/", "/v2/a/tags/list?n=1&last=x", "/v2/a/b/blobs/" + string(someDigest), "/v2/a/manifests/x?tag=y",
 		"/v2/a/blobs/uploads/?mount=x&from=y", "/v2/a/blobs/uploads/" + someUpload, "/v2/a/../b/manifests/x", "/v2/a/referrers/x",
+		"/v2/a/manifests/x?ns=docker.io", "/v2/a/tags/list?ns=%2f%2f",
 	} {
 		f.Add("GET", s)
 		f.Add("PUT", s)
@@ -122,6 +123,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if methods[q.Kind] == nil || q.Kind.String() == "" {
 			t.Errorf("nothing serves %+v", q)
+		}
+		if strings.ContainsAny(q.Namespace, "/@?#%\\ \n") {
+			t.Errorf("namespace %q", q.Namespace)
 		}
 		for _, path := range []string{q.Repository, q.From} {
 			if path != "" && checkRepository(path) != nil || strings.Contains(path, "..") {

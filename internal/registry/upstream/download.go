@@ -53,7 +53,7 @@ type Source struct {
 // are not, those who wait get an error in its place, and nothing is kept.
 type Downloads struct {
 	Blobs  blob.Store
-	Spool  string       // directory; empty: that of the system
+	Spool  string       // directory, made when it is not there; empty: that of the system
 	Logger *slog.Logger // required
 
 	once   sync.Once
@@ -205,6 +205,11 @@ func (b *download) abort(ctx context.Context, w blob.Writer) {
 func (d *Downloads) peek(w blob.Writer, from *progress) (blob.Peek, error) {
 	if p, ok := w.(blob.Peeker); ok {
 		return p.Peek()
+	}
+	if d.Spool != "" {
+		if err := os.MkdirAll(d.Spool, 0o700); err != nil {
+			return nil, &dossier.Error{Kind: dossier.KindStorage, Op: "making a directory for downloads", Subject: d.Spool, Err: err}
+		}
 	}
 	f, err := os.CreateTemp(d.Spool, "dossier-download-")
 	if err != nil {

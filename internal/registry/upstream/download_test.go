@@ -41,7 +41,7 @@ func newDepot(t *testing.T, blind bool) *depot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &depot{blobs: blobs, Downloads: &upstream.Downloads{Blobs: blobs, Spool: t.TempDir(), Logger: slog.New(slog.DiscardHandler)}}
+	d := &depot{blobs: blobs, Downloads: &upstream.Downloads{Blobs: blobs, Spool: filepath.Join(t.TempDir(), "made"), Logger: slog.New(slog.DiscardHandler)}}
 	if blind {
 		d.Blobs = blindStore{blobs}
 	}
