@@ -36,6 +36,7 @@ type lab struct {
 	results string
 	log     io.Writer
 	size    size
+	short   bool // try the program out rather than the machine
 	stage   *stage
 	dir     string // for files
 

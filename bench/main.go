@@ -40,6 +40,15 @@ type figure struct {
 	run   func(ctx context.Context, l *lab, r *report) error
 }
 
+// three and two are the registries that blobs are pushed to. That of crane has a
+// repository's manifests in memory, and is left out where it would write the disk full.
+func three() []string { return []string{ours, distribution, crane} }
+func two() []string   { return []string{ours, distribution} }
+
+// lastOfAll is the last figure that is measured when none is named: those after it are
+// of the registry, and together would write more than a run may.
+const lastOfAll = "rollout"
+
 // figures are all figures in the order in which they are measured: those that
 // others profit from come first.
 func figures() []figure {
@@ -53,6 +62,18 @@ func figures() []figure {
 		{"show", "the dossier of a known digest, asked of a server at a constant rate", measureShow},
 		{"change", "a pod's change until it can be seen, while 100 pods change a second", measureChange},
 		{"rollout", "the same with a whole control plane, where Deployments are rolled out", measureRollout},
+		{"tags", "tags of a digest and a digest at a time among 1,000,000 tags, a page of 100,000 repositories", measureTags},
+		{"push-many", "a push into a repository with 100,000 tags beside one with 10", measurePushMany},
+		{"push-small", "small images pushed durably, beside distribution and crane registry", measureSmall},
+		{"head", "the manifest of a tag asked for, beside distribution and crane registry", measureHead},
+		{"blobs-1mb", "blobs of 1 MB pushed and pulled, beside distribution and crane registry", measureBlobs(1.2,
+			blobRun{1, 200, megabyte, three()}, blobRun{10, 500, megabyte, three()}, blobRun{50, 1000, megabyte, three()})},
+		{"blobs-10mb", "blobs of 10 MB", measureBlobs(0.95,
+			blobRun{1, 40, 10 * megabyte, three()}, blobRun{10, 100, 10 * megabyte, three()}, blobRun{50, 150, 10 * megabyte, three()})},
+		{"blobs-100mb", "blobs of 100 MB", measureBlobs(0.95, blobRun{1, 10, 100 * megabyte, two()}, blobRun{10, 30, 100 * megabyte, two()})},
+		{"blobs-100mb-50", "blobs of 100 MB by 50 clients", measureBlobs(0.95, blobRun{50, 50, 100 * megabyte, two()})},
+		{"blobs-1gb", "blobs of 1 GB", measureBlobs(0.95, blobRun{1, 4, gigabyte, two()})},
+		{"blobs-1gb-8", "blobs of 600 MB, as a run writes 10 GB at most, by 8 clients", measureBlobs(0.95, blobRun{8, 8, 600 * megabyte, two()})},
 	}
 }
 
@@ -83,6 +104,7 @@ func measureAll(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	flags.SetOutput(stderr)
 	results := flags.String("results", "RESULTS.md", "`file` that keeps the results; empty: none")
 	images := flags.Int("images", 2000, "distinct images in the cluster")
+	short := flags.Bool("short", false, "try figures of the registry out, with little work; keeps no results")
 	perImage := flags.Int("pods", 5, "pods of each image")
 	hold := flags.Bool("hold", false, "afterwards keep cluster and registry until interrupted, to look closer")
 	flags.Usage = func() {
@@ -91,6 +113,9 @@ func measureAll(ctx context.Context, args []string, stdout, stderr io.Writer) er
 		fmt.Fprintln(stderr, "figures:")
 		for _, f := range figures() {
 			fmt.Fprintf(stderr, "  %-14s %s\n", f.name, f.about)
+			if f.name == lastOfAll {
+				fmt.Fprintln(stderr, "figures that are measured when they are named:")
+			}
 		}
 	}
 	if err := flags.Parse(args); err != nil {
@@ -104,8 +129,8 @@ func measureAll(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	if err != nil {
 		return err
 	}
-	l := &lab{root: root, log: stderr, size: size{*images, *perImage}}
-	if *results != "" {
+	l := &lab{root: root, log: stderr, size: size{*images, *perImage}, short: *short}
+	if *results != "" && !*short {
 		if l.results, err = filepath.Abs(*results); err != nil {
 			return err
 		}
@@ -129,7 +154,8 @@ func measureAll(ctx context.Context, args []string, stdout, stderr io.Writer) er
 func choose(names []string) ([]figure, error) {
 	all := figures()
 	if len(names) == 0 {
-		return all, nil
+		last := slices.IndexFunc(all, func(f figure) bool { return f.name == lastOfAll })
+		return all[:last+1], nil
 	}
 	for _, name := range names {
 		if !slices.ContainsFunc(all, func(f figure) bool { return f.name == name }) {

@@ -20,6 +20,7 @@ const (
 	partRegistry = "part-registry"
 	partPlain    = "part-plain"
 	partFacts    = "part-facts"
+	partFiles    = "part-files"
 )
 
 // partOf returns the part that the arguments name, or nil.
@@ -32,6 +33,8 @@ func partOf(args []string) (part func(context.Context, []string, io.Writer) erro
 		return serveRegistry, args[1:]
 	case partPlain:
 		return servePlain, args[1:]
+	case partFiles:
+		return serveFiles, args[1:]
 	case partFacts:
 		return recordFacts, args[1:]
 	}

@@ -47,6 +47,16 @@ func (r *report) bounded(what string, got, limit int64) {
 	r.rows = append(r.rows, row{what: what, got: megabytes(got), limit: "at most " + megabytes(limit), missed: got > limit})
 }
 
+// atLeast reports a ratio that has a least value.
+func (r *report) atLeast(what string, got, limit float64) {
+	r.rows = append(r.rows, row{what: what, got: fmt.Sprintf("%.2f", got), limit: fmt.Sprintf("at least %.2f", limit), missed: !(got >= limit)})
+}
+
+// atMost reports a ratio that has a greatest value.
+func (r *report) atMost(what string, got, limit float64) {
+	r.rows = append(r.rows, row{what: what, got: fmt.Sprintf("%.2f", got), limit: fmt.Sprintf("at most %.2f", limit), missed: !(got <= limit)})
+}
+
 // exactly reports a count that has one right value.
 func (r *report) exactly(what string, got, want int) {
 	r.rows = append(r.rows, row{what: what, got: fmt.Sprint(got), limit: fmt.Sprint(want), missed: got != want})

@@ -1,0 +1,269 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"dossier.dev/dossier/bench/load"
+	"dossier.dev/dossier/bench/measure"
+)
+
+const (
+	megabyte = int64(1_000_000)
+	gigabyte = 1000 * megabyte
+)
+
+// blobRun is one row of a figure: so many clients push so many blobs, and pull them.
+type blobRun struct {
+	clients, blobs int
+	size           int64
+	peers          []string
+}
+
+// measureBlobs returns the figure of blobs of a size. All rows of one together
+// write 10 GB at most.
+func measureBlobs(least float64, runs ...blobRun) func(context.Context, *lab, *report) error {
+	return func(ctx context.Context, l *lab, r *report) error {
+		number := uint64(time.Now().UnixNano())
+		for _, run := range runs {
+			if l.short {
+				run.size, run.blobs = max(1000, run.size/100), min(run.blobs, run.clients)
+			}
+			blobs := make([]blob, run.blobs)
+			for i := range blobs {
+				number++
+				blobs[i] = newBlob(number, run.size)
+			}
+			if err := l.blobRow(ctx, r, run, blobs, least); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// rates are what a registry did in one row.
+type rates struct {
+	push, pull       float64 // bytes a second
+	pushCPU, pullCPU float64 // seconds of processor a GB
+	memory           int64
+}
+
+// blobRow measures one row, one registry after the other.
+func (l *lab) blobRow(ctx context.Context, r *report, run blobRun, blobs []blob, least float64) error {
+	peers, err := l.needPeers(ctx, run.peers...)
+	if err != nil {
+		return err
+	}
+	what := fmt.Sprintf("%d x %s, %d clients", run.blobs, megabytes(run.size), run.clients)
+	got := map[string]rates{}
+	for _, p := range peers {
+		s, err := l.host(ctx, p, "", 0)
+		if err != nil {
+			return err
+		}
+		rate, err := l.blobRates(ctx, s, run, blobs)
+		if err == nil && p.name == ours && run.clients == 1 {
+			err = l.plainFiles(ctx, r, s, what, run, rate.pull)
+		}
+		if closeErr := s.close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return err
+		}
+		got[p.name] = rate
+		r.note(what+", "+p.name, "push %.0f MB/s, %.2f s processor a GB; pull %.0f MB/s, %.2f s a GB; peak memory %s",
+			rate.push/1e6, rate.pushCPU, rate.pull/1e6, rate.pullCPU, megabytes(rate.memory))
+	}
+	a, b := got[ours], got[distribution]
+	r.atLeast(what+": push to distribution's", a.push/b.push, least)
+	r.atLeast(what+": pull to distribution's", a.pull/b.pull, least)
+	if run.size > megabyte {
+		r.atMost(what+": processor a GB pushed, to distribution's", a.pushCPU/b.pushCPU, 0.8)
+		r.atMost(what+": processor a GB pulled, to distribution's", a.pullCPU/b.pullCPU, 0.8)
+	}
+	r.bounded(what+": peak memory", a.memory, 100*megabyte)
+	return nil
+}
+
+// blobRates pushes the blobs to a registry, and pulls them.
+func (l *lab) blobRates(ctx context.Context, s *running, run blobRun, blobs []blob) (rates, error) {
+	total := float64(run.size) * float64(len(blobs))
+	pushed, err := s.spend(func() error {
+		return clients(run.clients, len(blobs), func(i int) error { return pushBlob(ctx, s.base, "bench/blobs", blobs[i]) })
+	})
+	if err != nil {
+		return rates{}, err
+	}
+	pulled, err := s.spend(func() error {
+		return clients(run.clients, len(blobs), func(i int) error {
+			return pullBlob(ctx, s.base+"/v2/bench/blobs/blobs/"+blobs[i].digest, run.size)
+		})
+	})
+	return rates{
+		push: total / pushed.wall.Seconds(), pull: total / pulled.wall.Seconds(), pushCPU: pushed.cpu.Seconds() / (total / 1e9),
+		pullCPU: pulled.cpu.Seconds() / (total / 1e9), memory: pulled.memory,
+	}, err
+}
+
+// plainFiles pulls the same files from a plain http.FileServer, as many times as
+// there were blobs.
+func (l *lab) plainFiles(ctx context.Context, r *report, s *running, what string, run blobRun, rate float64) error {
+	top := filepath.Join(s.dir, "blobs", "blobs")
+	var files []string
+	err := filepath.WalkDir(top, func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			files = append(files, strings.TrimPrefix(name, top))
+		}
+		return err
+	})
+	if err != nil || len(files) == 0 {
+		return fmt.Errorf("looking for blobs in %s: %d, %w", top, len(files), err)
+	}
+	p, address, err := startPart(ctx, nil, partFiles, top)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = p.Stop()
+		_, _ = p.Wait()
+	}()
+	if _, _, err := do(ctx, http.MethodHead, "http://"+address+files[0], nil, 0, "", http.StatusOK); err != nil { // it is ready then
+		return err
+	}
+	begin := time.Now()
+	err = clients(run.clients, len(files), func(i int) error { return pullBlob(ctx, "http://"+address+files[i], run.size) })
+	if err != nil {
+		return err
+	}
+	plain := float64(run.size) * float64(len(files)) / time.Since(begin).Seconds()
+	r.note(what+", peer: http.FileServer", "pull %.0f MB/s", plain/1e6)
+	r.atLeast(what+": pull to http.FileServer's", rate/plain, 0.8)
+	return nil
+}
+
+// measureSmall measures pushes of small images, durable on both sides.
+func measureSmall(ctx context.Context, l *lab, r *report) error {
+	peers, err := l.needPeers(ctx, ours, distribution, crane)
+	if err != nil {
+		return err
+	}
+	d := 5 * time.Second
+	if l.short {
+		d = 500 * time.Millisecond
+	}
+	for _, p := range peers {
+		r.note(p.name+" syncs before it acknowledges", "%s", p.syncs)
+	}
+	for _, delay := range []time.Duration{0, slowSync} {
+		for _, n := range []int{1, 8, 32} {
+			got := map[string]float64{}
+			for _, p := range peers {
+				if delay > 0 && p.name == crane {
+					continue // it syncs nothing
+				}
+				if got[p.name], err = l.smallRate(ctx, r, p, n, d, delay); err != nil {
+					return err
+				}
+			}
+			what := fmt.Sprintf("%d clients", n)
+			if delay > 0 {
+				what += ", each fsync " + load.Short(delay) + " slower"
+			}
+			r.atLeast(what+": pushes to distribution's", got[ours]/got[distribution], 2)
+		}
+	}
+	return nil
+}
+
+// smallRate returns how many small images clients push a second.
+func (l *lab) smallRate(ctx context.Context, r *report, p peer, n int, d, delay time.Duration) (float64, error) {
+	trace := ""
+	if delay > 0 {
+		trace = filepath.Join(l.dir, "small.strace")
+	}
+	s, err := l.host(ctx, p, trace, delay)
+	if err != nil {
+		return 0, err
+	}
+	number := uint64(time.Now().UnixNano())
+	begin := time.Now()
+	count, err := clientsFor(n, d, func(i int) error {
+		return pushImage(ctx, s.base, "bench/small", fmt.Sprintf("t%d", i), number+uint64(i))
+	})
+	rate := float64(count) / time.Since(begin).Seconds()
+	if closeErr := s.close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return 0, err
+	}
+	what := fmt.Sprintf("%s, %d clients", p.name, n)
+	text := fmt.Sprintf("%.0f pushes/s", rate)
+	if trace != "" {
+		what += ", each fsync " + load.Short(delay) + " slower"
+		syncs, err := measure.ReadSyncs(trace)
+		if err != nil {
+			return 0, err
+		}
+		text += fmt.Sprintf(", %.2f fsyncs a push", float64(syncs.Count)/float64(max(1, count)))
+	}
+	r.note(what, "%s", text)
+	return rate, nil
+}
+
+// measureHead measures how many times a second the manifest of a tag is asked for.
+func measureHead(ctx context.Context, l *lab, r *report) error {
+	peers, err := l.needPeers(ctx, ours, distribution, crane)
+	if err != nil {
+		return err
+	}
+	d, tags := 5*time.Second, 200
+	if l.short {
+		d, tags = 500*time.Millisecond, 10
+	}
+	got := map[string]map[int]float64{}
+	for _, p := range peers {
+		s, err := l.host(ctx, p, "", 0)
+		if err != nil {
+			return err
+		}
+		got[p.name] = map[int]float64{}
+		err = clients(8, tags, func(i int) error { return pushImage(ctx, s.base, "bench/head", fmt.Sprintf("t%d", i), uint64(i)) })
+		for _, n := range []int{1, 8, 32} {
+			if err != nil {
+				break
+			}
+			var count int
+			var spent cost
+			spent, err = s.spend(func() (err error) {
+				count, err = clientsFor(n, d, func(i int) error {
+					_, _, err := do(ctx, http.MethodHead, fmt.Sprintf("%s/v2/bench/head/manifests/t%d", s.base, i%tags), nil, 0, "", http.StatusOK)
+					return err
+				})
+				return err
+			})
+			got[p.name][n] = float64(count) / spent.wall.Seconds()
+			r.note(fmt.Sprintf("%s, %d clients", p.name, n), "%.0f/s, %s processor each", got[p.name][n], load.Short(spent.cpu/time.Duration(max(1, count))))
+		}
+		if closeErr := s.close(); err == nil {
+			err = closeErr
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, n := range []int{1, 8, 32} {
+		r.atLeast(fmt.Sprintf("%d clients: to distribution's", n), got[ours][n]/got[distribution][n], 1.5)
+	}
+	return nil
+}
