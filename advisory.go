@@ -9,7 +9,8 @@ import "time"
 // Source Vulnerability format (OSV schema 1.7), without its prose.
 type Advisory struct {
 	ID        string     `json:"id"`
-	SHA256    Digest     `json:"sha256"` // of its exact bytes
+	SHA256    Digest     `json:"sha256"`         // of its exact bytes
+	Feed      string     `json:"feed,omitempty"` // that has it; empty: it was not kept
 	Modified  time.Time  `json:"modified"`
 	Published time.Time  `json:"published,omitzero"`
 	Withdrawn time.Time  `json:"withdrawn,omitzero"` // not zero: it was taken back then, and concerns nothing

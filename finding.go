@@ -3,6 +3,8 @@
 
 package dossier
 
+import "time"
+
 // Finding is one vulnerability of one package, however many advisories tell of
 // it.
 type Finding struct {
@@ -17,7 +19,15 @@ type Finding struct {
 	Symbols  Presence  `json:"symbols,omitempty"` // Go: whether the program holds what is vulnerable of the package
 	Held     []string  `json:"held,omitempty"`    // Go: which of it, "import/path.Symbol"
 	Notes    []string  `json:"notes,omitempty"`   // for people: what else the advisories say of it
+	Exploit  *Exploit  `json:"exploit,omitempty"` // nil: nobody tells; matching leaves it so
 	Proof    []Proof   `json:"proof"`             // at least one
+}
+
+// Exploit is what is known of the exploitation of a vulnerability.
+type Exploit struct {
+	KnownSince  time.Time `json:"knownSince,omitzero"`   // since when it is known to be exploited (CISA's catalogue); zero: it is not
+	Probability float64   `json:"probability,omitempty"` // that it is exploited within 30 days (EPSS), 0 to 1
+	Percentile  float64   `json:"percentile,omitempty"`  // how many of all vulnerabilities are less likely to be, 0 to 1
 }
 
 // Severity is how bad a vulnerability is, in one word.

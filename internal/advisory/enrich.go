@@ -52,19 +52,13 @@ func ReadKEV(b []byte, limits Limits) (map[string]time.Time, error) {
 	return out, nil
 }
 
-// Likelihood is what FIRST's Exploit Prediction Scoring System says of a
-// vulnerability.
-type Likelihood struct {
-	Probability float64 // that it is exploited within 30 days, 0 to 1
-	Percentile  float64 // of all vulnerabilities, how many are less likely, 0 to 1
-}
-
 // maxEPSS bounds the scores that are read.
 const maxEPSS = 2_000_000
 
-// ReadEPSS reads EPSS scores: CSV with the columns cve, epss and percentile, plain
+// ReadEPSS reads how likely it is that vulnerabilities are exploited, by FIRST's
+// Exploit Prediction Scoring System: CSV with the columns cve, epss and percentile, plain
 // or compressed by gzip. Lines that begin with # are passed over.
-func ReadEPSS(r io.Reader, limits Limits) (map[string]Likelihood, error) {
+func ReadEPSS(r io.Reader, limits Limits) (map[string]dossier.Exploit, error) {
 	limits = limits.orDefault()
 	fail := func(err error) error {
 		return &dossier.Error{Kind: kindOr(err, dossier.KindInvalid), Op: opEPSS, Err: err}
@@ -80,7 +74,7 @@ func ReadEPSS(r io.Reader, limits Limits) (map[string]Likelihood, error) {
 		r = head
 	}
 	bounded := &bounded{r: r, left: limits.Table, limit: "Table"}
-	out := map[string]Likelihood{}
+	out := map[string]dossier.Exploit{}
 	lines := bufio.NewScanner(bounded)
 	titled := false
 	for n := 1; lines.Scan(); n++ {
@@ -113,7 +107,7 @@ func ReadEPSS(r io.Reader, limits Limits) (map[string]Likelihood, error) {
 }
 
 // parseEPSS reads a line.
-func parseEPSS(line string) (id string, l Likelihood, err error) {
+func parseEPSS(line string) (id string, l dossier.Exploit, err error) {
 	fields := strings.Split(line, ",")
 	if len(fields) != 3 || !idPattern.MatchString(fields[0]) || len(fields[0]) > 64 {
 		return "", l, fmt.Errorf("%q is no score", short(line))

@@ -40,7 +40,7 @@ func zipped(text string) string {
 }
 
 func TestReadEPSS(t *testing.T) {
-	want := map[string]Likelihood{"CVE-2021-44228": {0.97, 0.999}, "CVE-2014-0160": {0.5, 0.9}}
+	want := map[string]dossier.Exploit{"CVE-2021-44228": {Probability: 0.97, Percentile: 0.999}, "CVE-2014-0160": {Probability: 0.5, Percentile: 0.9}}
 	for _, text := range []string{scores, zipped(scores)} {
 		got, err := ReadEPSS(strings.NewReader(text), Limits{})
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {

@@ -198,7 +198,7 @@ colours.`,
 	p.global.register(root.PersistentFlags(), p.env)
 	root.AddCommand(
 		p.imagesCommand(), p.showCommand(), p.historyCommand(), p.whereCommand(),
-		p.serveCommand(), p.demoCommand(), p.registryCommand(), p.logCommand(), p.credentialProviderCommand(),
+		p.dbCommand(), p.serveCommand(), p.demoCommand(), p.registryCommand(), p.logCommand(), p.credentialProviderCommand(),
 		p.versionCommand(), p.completionCommand(),
 	)
 	return root

@@ -4,6 +4,7 @@
 package cli_test
 
 import (
+	"archive/zip"
 	"context"
 	"errors"
 	"fmt"
@@ -87,6 +88,7 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			"download":  scriptDownload,
 			"layout":    scriptLayout,
 			"archive":   scriptArchive,
+			"zip":       scriptZip,
 			"documents": scriptDocuments,
 			"digest":    scriptDigest,
 			"expand":    scriptExpand,
@@ -325,4 +327,22 @@ func (f *firstMatch) text() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return string(f.seen)
+}
+
+// scriptZip: zip OUT FILE... makes a zip archive of files, by their names.
+func scriptZip(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: zip OUT FILE...")
+	}
+	out, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	w := zip.NewWriter(out)
+	for _, name := range args[1:] {
+		f, err := w.Create(filepath.Base(name))
+		ts.Check(err)
+		_, err = io.WriteString(f, ts.ReadFile(name))
+		ts.Check(err)
+	}
+	ts.Check(w.Close())
+	ts.Check(out.Close())
 }

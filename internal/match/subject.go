@@ -84,7 +84,7 @@ func (s *subject) decide(list []*Verdict) *Verdict {
 func (s *subject) judgeEntry(a *dossier.Advisory, e *dossier.Affected, version string) *Verdict {
 	v := &Verdict{
 		Advisory: a.ID, advisory: a, entry: e, note: e.Note,
-		Proof: dossier.Proof{Advisory: a.ID, SHA256: a.SHA256, Ecosystem: e.Ecosystem, Name: e.Name, Version: version},
+		Proof: dossier.Proof{Advisory: a.ID, SHA256: a.SHA256, Feed: a.Feed, Ecosystem: e.Ecosystem, Name: e.Name, Version: version},
 	}
 	switch {
 	case !a.Withdrawn.IsZero():

@@ -45,6 +45,7 @@ type Reader interface {
 	GarbageReader
 	UpstreamReader
 	SigningKeyReader
+	AdvisoryReader
 }
 
 // Tx reads and writes every topic within one transaction. It sees its own
@@ -65,6 +66,7 @@ type Tx interface {
 	GarbageWriter
 	UpstreamWriter
 	SigningKeyWriter
+	AdvisoryWriter
 }
 
 // FactWriter writes facts. Only the packages ingest and registry use it.

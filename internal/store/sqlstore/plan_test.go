@@ -25,6 +25,9 @@ func scans() map[string]string {
 		"SELECT id, created_at, secret FROM signing_key": "there are two at a time, and all are asked for",
 		"SELECT 0, f.position, f.subject":                "what waits for the log, from its beginning, up to a limit",
 		"SELECT position FROM log_pending":               "one of what waits for the log",
+		"SELECT f.name, f.source":                        "all feeds are asked for, and they are few",
+		"UPDATE exploit SET known":                       "what was known before is replaced as a whole",
+		"UPDATE exploit SET prob":                        "what was known before is replaced as a whole",
 		"SELECT kind, state, COUNT(*)":                   "jobs are counted, for metrics; those that are done are gone",
 	}
 }

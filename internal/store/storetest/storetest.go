@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Garbage", garbageCases()},
 		{"Log", logCases()},
 		{"Upstream", upstreamCases()},
+		{"Advisory", advisoryCases()},
 		{"SigningKey", signingKeyCases()},
 	}
 	for _, topic := range topics {
