@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -277,4 +278,38 @@ func FuzzReadArchive(f *testing.F) {
 			t.Errorf("a second time:\n%s", diff)
 		}
 	})
+}
+
+// TestListedVersionsLieInRanges takes what the Python advisories say twice: as
+// ranges, and as the versions that are in them. The two must agree.
+func TestListedVersionsLieInRanges(t *testing.T) {
+	explained := map[string]string{
+		"PYSEC-2021-114": "2.11.6 is listed, and said to be fixed",
+		"PYSEC-2023-177": "23.9.0 is listed, and said to be fixed",
+		"PYSEC-2023-61":  "pre-releases of 3.2 and 4.2 are listed, and the ranges begin at 3.2 and 4.2",
+	}
+	agree := 0
+	for _, r := range readFeed(t, "PyPI") {
+		for _, e := range r.Affected {
+			if len(e.Ranges) == 0 {
+				continue
+			}
+			listed := e.Versions
+			e.Versions = nil
+			ranged := r.Advisory
+			ranged.Affected, ranged.Withdrawn = []dossier.Affected{e}, time.Time{}
+			for i := 0; i < len(listed); i += 1 + len(listed)/10 {
+				p := dossier.Package{Type: "pypi", Ecosystem: "PyPI", Name: e.Name, Version: listed[i]}
+				if len(match.Match(p, []dossier.Advisory{ranged}).Findings) == 1 {
+					agree++
+				} else if explained[r.ID] == "" {
+					t.Errorf("%s lists %s of %s, and we do not find it in its ranges", r.ID, listed[i], e.Name)
+				}
+			}
+		}
+	}
+	if agree < 10_000 {
+		t.Errorf("only %d versions were compared", agree)
+	}
+	t.Logf("%d versions agree", agree)
 }
