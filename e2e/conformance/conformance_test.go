@@ -18,13 +18,15 @@ const fewest = 800
 // TestConformance runs the suite of the OCI distribution specification. What it
 // skips counts as failed.
 func TestConformance(t *testing.T) {
-	for _, setup := range setups {
-		t.Run(setup.name, func(t *testing.T) {
-			host := setup.start(t)
-			for _, version := range []string{"1.1", "dev"} {
-				t.Run(version, func(t *testing.T) { conform(t, host, version) })
-			}
-		})
+	for _, storage := range storages {
+		for _, login := range logins {
+			t.Run(storage.name+"/"+login.name, func(t *testing.T) {
+				host := storage.start(t, login.flags(t)...)
+				for _, version := range []string{"1.1", "dev"} {
+					t.Run(version, func(t *testing.T) { conform(t, host, version) })
+				}
+			})
+		}
 	}
 }
 
@@ -33,7 +35,7 @@ func conform(t *testing.T, host, version string) {
 	cmd := exec.CommandContext(t.Context(), program(t, "conformance"))
 	cmd.Dir = results // where it looks for a configuration
 	cmd.Env = append(os.Environ(), "OCI_REGISTRY="+host, "OCI_TLS=disabled", "OCI_REPO1=conformance/one", "OCI_REPO2=conformance/two",
-		"OCI_VERSION="+version, "OCI_RESULTS_DIR="+results)
+		"OCI_VERSION="+version, "OCI_RESULTS_DIR="+results, "OCI_USERNAME="+user, "OCI_PASSWORD="+password)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Errorf("the suite: %v", err)

@@ -25,7 +25,7 @@ const tags = 5
 // TestDifferential sends the same random requests to Dossier and to another
 // registry, which keeps all in memory, and compares what they answer.
 func TestDifferential(t *testing.T) {
-	const seeds, requests = 8, 200
+	const seeds, requests = 8, 300
 	dossier := serve(t, t.TempDir(), "").host
 	other := httptest.NewServer(ociserver.New(ocimem.New(), nil))
 	t.Cleanup(other.Close)
@@ -41,7 +41,8 @@ func TestDifferential(t *testing.T) {
 				t.Fatalf("seed %d: the registries differ after:\n%s", seed, strings.Join(p.history, "\n"))
 			}
 		}
-		if p.agreed[http.StatusOK] < 10 || p.agreed[http.StatusNotFound] < 5 || p.agreed[http.StatusCreated] < 20 {
+		if p.agreed[http.StatusOK] < 10 || p.agreed[http.StatusNotFound] < 5 || p.agreed[http.StatusCreated] < 20 ||
+			p.agreed[http.StatusPartialContent] < 3 || p.agreed[http.StatusAccepted] < 2 {
 			t.Errorf("seed %d compares too little: %v", seed, p.agreed)
 		}
 	}
@@ -67,7 +68,7 @@ type manifest struct {
 func (p *pair) step(t *testing.T) bool {
 	base := "/v2/" + p.repository
 	tag := fmt.Sprint("tag", p.random.IntN(tags))
-	switch p.random.IntN(12) {
+	switch p.random.IntN(14) {
 	case 0, 1:
 		b := fmt.Appendf(nil, "blob %d", p.random.IntN(30))
 		p.blobs = append(p.blobs, b)
@@ -92,6 +93,8 @@ func (p *pair) step(t *testing.T) bool {
 		return p.same(t, http.MethodGet, base+"/tags/list", nil, "")
 	case 10:
 		return p.same(t, http.MethodGet, base+"/referrers/"+sum(p.someManifest().body), nil, "")
+	case 11, 12:
+		return p.sameRange(t, base+"/blobs/"+sum(p.someBlob()))
 	}
 	switch p.random.IntN(3) {
 	case 0:
@@ -191,6 +194,38 @@ func (p *pair) same(t *testing.T, method, path string, body []byte, contentType 
 	}
 	p.history = append(p.history, string(a.body), string(b.body))
 	return string(a.body) == string(b.body)
+}
+
+// sameRange asks both for a part of a blob. The other registry does not know parts
+// that are counted from the end, nor several at a time.
+func (p *pair) sameRange(t *testing.T, path string) bool {
+	first := p.random.IntN(12)
+	want := fmt.Sprintf("bytes=%d-", first)
+	if p.random.IntN(3) > 0 {
+		want += fmt.Sprint(first + p.random.IntN(12))
+	}
+	var answers [2]answer
+	for i, host := range []string{p.dossier, p.other} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, host+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Range", want)
+		if answers[i], err = roundTrip(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := answers[0], answers[1]
+	// Its words for a part that begins at the end, or after it.
+	if b.status == http.StatusPartialContent && len(b.body) == 0 || b.status == http.StatusInternalServerError && strings.Contains(string(b.body), "invalid range") {
+		b.status = http.StatusRequestedRangeNotSatisfiable
+	}
+	p.history = append(p.history, fmt.Sprintf("%s of %s: %d %q, %d %q", want, path, a.status, a.body, b.status, b.body))
+	p.count(a.status)
+	if a.status != b.status {
+		return false
+	}
+	return a.status >= http.StatusBadRequest || string(a.body) == string(b.body) && a.header.Get("Content-Range") == b.header.Get("Content-Range")
 }
 
 // sorted returns what a list of referrers or of tags holds, in order.

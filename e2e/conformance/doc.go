@@ -6,7 +6,8 @@
 // specification, clients that people use, and another registry, whose answers to
 // the same requests are compared.
 //
-// Each runs on SQLite with one process, and on PostgreSQL with three behind a
-// round robin. The module is one of its own so that what these programs need
+// Each runs on SQLite and a directory with one process, and on PostgreSQL and S3
+// with three behind a round robin, that share nothing else; and each where nobody
+// logs in, and where all do and get tokens. The module is one of its own so that what these programs need
 // stays out of the others. It does not test what no client can see.
 package conformance

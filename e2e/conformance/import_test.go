@@ -91,6 +91,7 @@ func startDistribution(t *testing.T, root string) (host string, stop func()) {
 // fill puts images, an index, an artifact with what refers to it, and the traces
 // of tags that moved and were deleted into a registry.
 func (c clients) fill(t *testing.T) {
+	skopeo := installed(t, "skopeo")
 	layer := writeLayer(t, filepath.Join(c.dir, "layer.tar"))
 	small := filepath.Join(c.dir, "small.tar")
 	if err := os.WriteFile(small, make([]byte, 1024), 0o600); err != nil { // an empty archive
@@ -104,9 +105,9 @@ func (c clients) fill(t *testing.T) {
 	run(t, c.crane, "tag", image, "1.2.3")
 	run(t, c.crane, "index", "append", "-m", image, "-m", c.host+"/org/app:two", "-t", c.host+"/org/app/index:latest")
 	layout := filepath.Join(c.dir, "layout")
-	run(t, c.skopeo, "--insecure-policy", "copy", "--src-tls-verify=false", "docker://"+image, "oci:"+layout+":x")
-	run(t, c.skopeo, "--insecure-policy", "copy", "--dest-tls-verify=false", "oci:"+layout+":x", "docker://"+c.host+"/skopeo/app:copy")
-	run(t, c.skopeo, "--insecure-policy", "copy", "--src-tls-verify=false", "--dest-tls-verify=false", "--format", "v2s2",
+	run(t, skopeo, "--insecure-policy", "copy", "--src-tls-verify=false", "docker://"+image, "oci:"+layout+":x")
+	run(t, skopeo, "--insecure-policy", "copy", "--dest-tls-verify=false", "oci:"+layout+":x", "docker://"+c.host+"/skopeo/app:copy")
+	run(t, skopeo, "--insecure-policy", "copy", "--src-tls-verify=false", "--dest-tls-verify=false", "--format", "v2s2",
 		"docker://"+image, "docker://"+c.host+"/skopeo/app:docker")
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "chart.tgz"), []byte("chart"), 0o600); err != nil {
@@ -202,16 +203,10 @@ func descend(t *testing.T, get func(string) answer, all map[string]string, repos
 // runs and while the import is killed again and again, and compares all of it.
 // Then it writes everything out, and lets others read it.
 func TestImport(t *testing.T) {
-	skopeo, err := exec.LookPath("skopeo")
-	if err != nil {
-		if os.Getenv("DOSSIER_REQUIRE_PEERS") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("SKIPPED: skopeo is missing (Debian: skopeo)")
-	}
+	installed(t, "skopeo")
 	root := t.TempDir()
 	host, stop := startDistribution(t, root)
-	c := clients{host: host, dir: t.TempDir(), crane: program(t, "crane"), oras: program(t, "oras"), skopeo: skopeo}
+	c := newClients(t, host, false)
 	c.fill(t)
 	want := inventory(t, host)
 	stop()
@@ -333,7 +328,7 @@ func (c clients) checkExport(t *testing.T, data, database, host string, want map
 		case want[repository+"@"+digest] == manifestType:
 			skopeoReads++
 			out := filepath.Join(t.TempDir(), "dir")
-			run(t, c.skopeo, "--insecure-policy", "copy", "--preserve-digests", "oci:"+filepath.Join(dir, repository)+":"+tag, "dir:"+out)
+			run(t, installed(t, "skopeo"), "--insecure-policy", "copy", "--preserve-digests", "oci:"+filepath.Join(dir, repository)+":"+tag, "dir:"+out)
 			manifest, err := os.ReadFile(filepath.Join(out, "manifest.json"))
 			if err != nil || sum(manifest) != digest {
 				t.Errorf("skopeo reads %s as %s, %v; want %s", name, sum(manifest), err, digest)

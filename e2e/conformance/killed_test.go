@@ -35,7 +35,7 @@ func TestKilled(t *testing.T) {
 			data, database := t.TempDir(), engine.database(t)
 			w := &witness{random: rand.New(rand.NewPCG(7, 7))}
 			for round := range rounds {
-				p, err := start(t.Context(), program(t, "dossier"), data, database)
+				p, err := start(t.Context(), program(t, "dossier"), place{data: data, database: database})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,9 @@ import (
 	"testing"
 	"time"
 
+	"dossier.dev/dossier/internal/blob/s3/s3test"
 	"dossier.dev/dossier/internal/store/storetest/pgtest"
+	"dossier.dev/dossier/internal/testprogram"
 )
 
 // programs are built once: the directory where they are.
@@ -66,20 +69,82 @@ func program(t *testing.T, name string) string {
 	return filepath.Join(dir, name)
 }
 
-// setups are the ways in which the registry runs.
-var setups = []struct {
+// peer returns the path of a program of others that has a module of its own.
+func peer(t *testing.T, name, pkg string) string {
+	t.Helper()
+	path, err := testprogram.Build(t.Context(), "e2e/"+name, pkg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// storages are the ways in which the registry keeps what it has.
+var storages = []struct {
 	name  string
-	start func(t *testing.T) string // returns host:port
+	start func(t *testing.T, flags ...string) string // returns host:port
 }{
-	{"SQLite", func(t *testing.T) string { return serve(t, t.TempDir(), "").host }},
-	{"PostgreSQL with 3 replicas", func(t *testing.T) string {
-		database, data := pgtest.Start(t), t.TempDir()
+	{"SQLite and a directory", func(t *testing.T, flags ...string) string {
+		return serveAt(t, place{data: t.TempDir(), flags: flags}).host
+	}},
+	{"PostgreSQL and S3 with 3 replicas", func(t *testing.T, flags ...string) string {
+		p := bucket(t)
+		p.database, p.flags = pgtest.Start(t), flags
 		var replicas []string
-		for range 3 {
-			replicas = append(replicas, serve(t, data, database).host)
+		for range 3 { // that share nothing else
+			p.data = t.TempDir()
+			replicas = append(replicas, serveAt(t, p).host)
 		}
 		return roundRobin(t, replicas)
 	}},
+}
+
+// Who may log in, where one must.
+const (
+	user     = "conformance"
+	password = "correct horse"
+	// passwordHash is that password as htpasswd -B writes it, with the least cost.
+	passwordHash = "$2a$04$2B.VJQzV.EqfOuhDpVkpdeddV7TGkR8xXiEW84ppXqlndR6l6uMaW"
+)
+
+// logins are the ways in which clients show who they are, and the flags for them.
+var logins = []struct {
+	name  string
+	flags func(t *testing.T) []string
+}{
+	{"nobody logs in", func(*testing.T) []string { return nil }},
+	{"tokens", func(t *testing.T) []string {
+		users, rules := filepath.Join(t.TempDir(), "users"), filepath.Join(t.TempDir(), "rules.yaml")
+		write(t, users, user+":"+passwordHash+"\n")
+		write(t, rules, `rules: [{repositories: ["**"], users: [`+user+`], allow: [pull, push, retag, delete]}, {repositories: ["org/**"], anyone: true, allow: [pull]}]`)
+		return []string{"--htpasswd", users, "--rules", rules, "--anonymous-pull"}
+	}},
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// place is where a registry keeps what it has.
+type place struct {
+	data     string
+	database string   // URL; empty: SQLite in data
+	env      []string // credentials of the bucket
+	flags    []string
+}
+
+// bucket makes a bucket in an object store of its own.
+func bucket(t *testing.T) place {
+	t.Helper()
+	c := s3test.Start(t).Bucket(t, "dossier")
+	query := url.Values{"endpoint": {c.Endpoint}, "region": {c.Region}, "path-style": {"true"}}
+	return place{env: []string{
+		"DOSSIER_BLOBS=s3://" + c.Bucket + "/registry?" + query.Encode(),
+		"AWS_ACCESS_KEY_ID=" + c.Credentials.AccessKey, "AWS_SECRET_ACCESS_KEY=" + c.Credentials.SecretKey,
+	}}
 }
 
 // process is a dossier serve.
@@ -89,10 +154,15 @@ type process struct {
 	done chan struct{} // closed when it has ended
 }
 
-// serve starts a registry. It is ended with the test.
+// serve starts a registry on a directory. It is ended with the test.
 func serve(t *testing.T, data, database string) *process {
 	t.Helper()
-	p, err := start(t.Context(), program(t, "dossier"), data, database)
+	return serveAt(t, place{data: data, database: database})
+}
+
+func serveAt(t *testing.T, at place) *process {
+	t.Helper()
+	p, err := start(t.Context(), program(t, "dossier"), at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,22 +170,22 @@ func serve(t *testing.T, data, database string) *process {
 	return p
 }
 
-func start(ctx context.Context, dossier, data, database string) (*process, error) {
-	return startWith(ctx, []string{dossier}, data, database)
+func start(ctx context.Context, dossier string, at place) (*process, error) {
+	return startWith(ctx, []string{dossier}, at)
 }
 
 // startWith starts a registry by a command that may have another one before it.
-func startWith(ctx context.Context, command []string, data, database string) (*process, error) {
-	return launch(ctx, command, database, "--data", data, "--offline", "--registry-name", "registry.example")
+func startWith(ctx context.Context, command []string, at place) (*process, error) {
+	env := append([]string{"DOSSIER_DATABASE=" + at.database}, at.env...)
+	return launch(ctx, command, env, append([]string{"--data", at.data, "--offline", "--registry-name", "registry.example"}, at.flags...)...)
 }
 
-// launch starts a server with flags.
-func launch(ctx context.Context, command []string, database string, flags ...string) (*process, error) {
+// launch starts a server with flags, and more in its environment.
+func launch(ctx context.Context, command, env []string, flags ...string) (*process, error) {
 	p := &process{done: make(chan struct{})}
-	args := append(command[1:len(command):len(command)], "serve", "--listen", "127.0.0.1:0", "--no-cluster")
-	args = append(args, flags...)
+	args := slices.Concat(command[1:], []string{"serve", "--listen", "127.0.0.1:0", "--no-cluster"}, flags)
 	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), command[0], args...)
-	p.cmd.Env = append(os.Environ(), "DOSSIER_DATABASE="+database)
+	p.cmd.Env = slices.Concat(os.Environ(), []string{"DOSSIER_DATABASE=", "DOSSIER_BLOBS="}, env)
 	out, err := p.cmd.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -156,6 +226,7 @@ func roundRobin(t *testing.T, replicas []string) string {
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: replicas[n.Add(1)%uint64(len(replicas))]})
+			r.Out.Host = r.In.Host // tokens are made where the client asks
 		},
 		FlushInterval: -1,
 	}
@@ -174,10 +245,17 @@ func run(t *testing.T, name string, args ...string) string {
 	return out
 }
 
+// try runs a program that knows of no login.
 func try(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
+	return tryWith(t, []string{"DOCKER_CONFIG=" + t.TempDir()}, name, args...)
+}
+
+// tryWith runs a program with more in its environment and returns what it printed.
+func tryWith(t *testing.T, env []string, name string, args ...string) (string, error) {
+	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
-	cmd.Env = append(os.Environ(), "DOCKER_CONFIG="+t.TempDir())
+	cmd.Env = append(os.Environ(), env...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
@@ -201,6 +279,10 @@ func do(ctx context.Context, method, url string, body []byte, contentType string
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
+	return roundTrip(r)
+}
+
+func roundTrip(r *http.Request) (answer, error) {
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		return answer{}, err

@@ -72,7 +72,7 @@ func pushTraced(t *testing.T, strace, data, notes string) map[string]pushed {
 	t.Helper()
 	p, err := startWith(t.Context(), []string{
 		strace, "-f", "-y", "-xx", "-s", "4000000", "-e", "signal=none", "-e", "trace=" + powercut.Calls, "-o", notes, program(t, "dossier"),
-	}, data, "")
+	}, place{data: data})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -41,9 +40,12 @@ var proxySetups = []struct {
 	}},
 }
 
+// databaseAt is the environment in which a server uses a database.
+func databaseAt(url string) []string { return []string{"DOSSIER_DATABASE=" + url} }
+
 func serveProxy(t *testing.T, data, database string, flags ...string) *process {
 	t.Helper()
-	p, err := launch(t.Context(), []string{program(t, "dossier")}, database, append(flags, "--data", data, "--registry-name", "proxy.example")...)
+	p, err := launch(t.Context(), []string{program(t, "dossier")}, databaseAt(database), append(flags, "--data", data, "--registry-name", "proxy.example")...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +126,7 @@ func TestProxyContainerd(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(hosts, "hosts.toml"), []byte(toml), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	socket := startContainerd(t, containerd, dir)
+	socket := startContainerd(t, containerd)
 	run(t, ctr, "--address", socket, "content", "fetch", "--hosts-dir", filepath.Dir(hosts), "docker.io/library/app:one")
 	list := run(t, ctr, "--address", socket, "images", "ls", "-q")
 	if !strings.Contains(list, "docker.io/library/app:one") {
@@ -140,37 +142,6 @@ func TestProxyContainerd(t *testing.T) {
 	a, err := do(t.Context(), http.MethodGet, "http://"+proxy.host+"/api/v1/history?ref=docker.io/library/app:one", nil, "")
 	if err != nil || a.status != http.StatusOK || !strings.Contains(string(a.body), digest) {
 		t.Errorf("history: %d, %v: %s", a.status, err, a.body)
-	}
-}
-
-// startContainerd starts a containerd of its own and returns its socket.
-func startContainerd(t *testing.T, containerd, dir string) string {
-	t.Helper()
-	socket := filepath.Join(dir, "containerd.sock")
-	config := filepath.Join(dir, "containerd.toml")
-	text := fmt.Sprintf("version = 2\nroot = %q\nstate = %q\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n[grpc]\n  address = %q\n",
-		filepath.Join(dir, "root"), filepath.Join(dir, "state"), socket)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	cmd := exec.Command(containerd, "--config", config)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		_ = cmd.Wait()
-	})
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if c, err := net.Dial("unix", socket); err == nil {
-			_ = c.Close()
-			return socket
-		}
-		if time.Now().After(end) {
-			t.Fatalf("containerd does not listen:\n%s", log.Bytes())
-		}
 	}
 }
 
@@ -199,13 +170,13 @@ func TestProxyKilled(t *testing.T) {
 			data, database := t.TempDir(), engine.database(t)
 			flags := []string{"--data", data, "--registry-name", "proxy.example", "--upstream", "up.example=http://" + up.host}
 			for range rounds {
-				p, err := launch(t.Context(), []string{program(t, "dossier")}, database, flags...)
+				p, err := launch(t.Context(), []string{program(t, "dossier")}, databaseAt(database), flags...)
 				if err != nil {
 					t.Fatal(err)
 				}
 				pullUntilKilled(t, p, all, random)
 			}
-			p, err := launch(t.Context(), []string{program(t, "dossier")}, database, append(flags, "--offline")...)
+			p, err := launch(t.Context(), []string{program(t, "dossier")}, databaseAt(database), append(flags, "--offline")...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +189,7 @@ func TestProxyKilled(t *testing.T) {
 			if there == 0 {
 				t.Error("nothing was kept: the test does too little")
 			}
-			p, err = launch(t.Context(), []string{program(t, "dossier")}, database, flags...)
+			p, err = launch(t.Context(), []string{program(t, "dossier")}, databaseAt(database), flags...)
 			if err != nil {
 				t.Fatal(err)
 			}

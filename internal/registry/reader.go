@@ -75,7 +75,7 @@ func (c *call) renew(ctx context.Context, lease func(store.Tx, context.Context, 
 // serve sends bytes by their digest, with ranges and conditions (RFC 9110).
 func (c *call) serve(from io.ReadSeeker, d dossier.Digest, mediaType string) {
 	c.describeBytes(d, mediaType)
-	http.ServeContent(c.w, c.r, "", time.Time{}, from)
+	http.ServeContent(&part{recorder: c.w, r: c.r}, c.r, "", time.Time{}, from)
 }
 
 // describeBytes says what bytes that go by their digest are.

@@ -70,6 +70,33 @@ func (w *recorder) ReadFrom(src io.Reader) (total int64, err error) {
 	return total, nil
 }
 
+// part is where http.ServeContent writes. A range that cannot be had is refused in
+// the form of all errors here.
+type part struct {
+	*recorder
+	r       *http.Request
+	refused bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (p *part) WriteHeader(status int) {
+	if status != http.StatusRequestedRangeNotSatisfiable {
+		p.recorder.WriteHeader(status)
+		return
+	}
+	p.refused = true
+	p.Header().Del("Content-Type")
+	respond(p.recorder, p.r, status, map[string][]problem{"errors": {{Code: CodeRangeInvalid, Message: "there is no such part: " + p.r.Header.Get("Range")}}})
+}
+
+// Write implements http.ResponseWriter.
+func (p *part) Write(b []byte) (int, error) {
+	if p.refused { // this is the text of the other form
+		return len(b), nil
+	}
+	return p.recorder.Write(b)
+}
+
 // Unwrap lets http.ResponseController reach the writer.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 

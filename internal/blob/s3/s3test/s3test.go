@@ -5,17 +5,12 @@
 //
 // It promises that each server is empty at first, listens on loopback only, and
 // ends with the test, or with the test process. The program is built on first
-// use, which takes some minutes, and kept in the cache directory: DOSSIER_CACHE,
-// or dossier below the user's. Where it cannot be built the test is skipped, or
-// fails when DOSSIER_REQUIRE_S3 is set.
+// use, which takes some minutes (package testprogram). Where it cannot be built
+// the test is skipped, or fails when DOSSIER_REQUIRE_S3 is set.
 package s3test
 
 import (
 	"bytes"
-	"context"
-	"crypto/sha256"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -29,6 +24,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 
 	"dossier.dev/dossier/internal/blob/s3"
+	"dossier.dev/dossier/internal/testprogram"
 )
 
 const (
@@ -51,7 +47,7 @@ type Server struct {
 // Start starts an object store that ends with the test.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	path, err := build(t.Context())
+	path, err := testprogram.Build(t.Context(), module, program)
 	if err != nil {
 		if os.Getenv("DOSSIER_REQUIRE_S3") != "" {
 			t.Fatal(err)
@@ -141,71 +137,4 @@ func freeAddress(t testing.TB) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
-}
-
-// build returns the path of the program, and builds it when the cache does not
-// have it for this state of its module and this version of Go.
-func build(ctx context.Context) (string, error) {
-	dir, err := moduleDir()
-	if err != nil {
-		return "", err
-	}
-	h := sha256.New()
-	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	for _, name := range []string{"go.mod", "go.sum"} {
-		b, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return "", err
-		}
-		fmt.Fprintf(h, "%s %d\n%s", name, len(b), b)
-	}
-	cache, err := cacheDir()
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(cache, fmt.Sprintf("versitygw-%x", h.Sum(nil)[:8]))
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	// Several may build at a time; each file appears whole.
-	part := fmt.Sprintf("%s.%d", path, os.Getpid())
-	defer os.Remove(part)
-	cmd := exec.CommandContext(ctx, "go", "build", "-C", dir, "-buildvcs=false", "-ldflags=-s -w", "-o", part, program)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building %s: %w\n%s", program, err, out)
-	}
-	return path, os.Rename(part, path)
-}
-
-// moduleDir finds the module of the program from the working directory upwards.
-func moduleDir() (string, error) {
-	start, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for dir := start; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		found := filepath.Join(dir, filepath.FromSlash(module))
-		if _, err := os.Stat(filepath.Join(found, "go.mod")); err == nil {
-			return found, nil
-		}
-	}
-	return "", errors.New("found no " + module + " in " + start + " or above it")
-}
-
-// cacheDir returns the directory that outlives test runs.
-func cacheDir() (string, error) {
-	dir := os.Getenv("DOSSIER_CACHE")
-	if dir == "" {
-		user, err := os.UserCacheDir()
-		if err != nil {
-			return "", err
-		}
-		dir = filepath.Join(user, "dossier")
-	}
-	dir, err := filepath.Abs(filepath.Join(dir, "s3"))
-	if err != nil {
-		return "", err
-	}
-	return dir, os.MkdirAll(dir, 0o755)
 }
