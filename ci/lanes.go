@@ -80,6 +80,11 @@ func allLanes() []lane {
 			{name: "object store", argv: with(goTest, "./internal/blob/s3/..."), env: with(static, "DOSSIER_REQUIRE_S3=1"),
 				reads: testEvents},
 		}},
+		{"oracle", []step{
+			{name: "debian", argv: with(goTest, "-run=DebianOracle", "./internal/feed"), env: static, reads: testEvents, needs: []need{
+				{what: "debootstrap", programs: []string{"debootstrap"}, packages: []string{"debootstrap"}, env: "DOSSIER_ORACLE=bookworm"},
+			}},
+		}},
 		// Last, for it may find the programs of the peers then.
 		{"kube", []step{
 			{name: "e2e", argv: []string{"./e2e/run"}},
