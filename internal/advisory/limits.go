@@ -12,7 +12,8 @@ type Limits struct {
 	Nesting   int   // objects and lists within one another, in any JSON; 64
 	Affected  int   // packages that a record names; 20,000
 	Events    int   // events in all ranges of a record; 50,000
-	Versions  int   // versions that a record lists; 500,000
+	Range     int   // events in one range; comparing takes longer the more there are; 2,000
+	Versions  int   // versions that a record lists; 100,000
 	Names     int   // aliases, upstream and related IDs of a record; 5,000
 	Imports   int   // Go packages and symbols that a record names; 50,000
 	Text      int   // bytes of an ID, a version or the name of a package or ecosystem; 1024
@@ -30,7 +31,8 @@ func (l Limits) orDefault() Limits {
 		Nesting:   cmp.Or(l.Nesting, 64),
 		Affected:  cmp.Or(l.Affected, 20_000),
 		Events:    cmp.Or(l.Events, 50_000),
-		Versions:  cmp.Or(l.Versions, 500_000),
+		Range:     cmp.Or(l.Range, 2_000),
+		Versions:  cmp.Or(l.Versions, 100_000),
 		Names:     cmp.Or(l.Names, 5_000),
 		Imports:   cmp.Or(l.Imports, 50_000),
 		Text:      cmp.Or(l.Text, 1024),

@@ -222,6 +222,9 @@ func ranges(list []versionRange, limits Limits) ([]dossier.Range, error) {
 		default:
 			return nil, &dossier.Error{Kind: dossier.KindUnsupported, Err: fmt.Errorf("the type of range %q is not known", short(r.Type))}
 		}
+		if len(r.Events) > limits.Range {
+			return nil, dossier.Errorf(dossier.KindLimit, "", "", fmt.Sprintf("a range has %d events, the limit Range is %d", len(r.Events), limits.Range))
+		}
 		to := dossier.Range{Type: dossier.RangeType(r.Type), Events: make([]dossier.Event, 0, len(r.Events))}
 		introduced := false
 		for _, ev := range r.Events {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/match"
 )
 
 func TestParse(t *testing.T) {
@@ -146,23 +147,40 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// TestHundredThousandEvents gives the largest range that is accepted to a record,
-// and one that is not.
+// TestHundredThousandEvents gives records with far too many events, in one range
+// and in many, and one with as many as may be.
 func TestHundredThousandEvents(t *testing.T) {
-	record := func(n int) []byte {
+	record := func(ranges, events int) []byte {
 		var b strings.Builder
-		b.WriteString(`{"id":"X-1","affected":[{"package":{"ecosystem":"npm","name":"a"},"ranges":[{"type":"SEMVER","events":[`)
-		for i := range n {
-			fmt.Fprintf(&b, `{"introduced":"1.%d.0"},`, n-i)
+		b.WriteString(`{"id":"X-1","affected":[{"package":{"ecosystem":"npm","name":"a"},"ranges":[`)
+		for r := range ranges {
+			if r > 0 {
+				b.WriteByte(',')
+			}
+			b.WriteString(`{"type":"SEMVER","events":[`)
+			for i := range events - 1 {
+				fmt.Fprintf(&b, `{"introduced":"1.%d.0"},`, (i*7919)%events)
+			}
+			b.WriteString(`{"introduced":"0"}]}`)
 		}
-		b.WriteString(`{"introduced":"0"}]}]}]}`)
+		b.WriteString(`]}]}`)
 		return []byte(b.String())
 	}
-	if _, err := Parse(record(100_000), Limits{}); dossier.KindOf(err) != dossier.KindLimit {
-		t.Errorf("100,000 events: %v", err)
-	}
-	if _, err := Parse(record(49_999), Limits{}); err != nil {
-		t.Errorf("50,000 events: %v", err)
+	for _, tt := range []struct {
+		ranges, events int
+		says           string
+	}{{1, 100_000, "limit Events"}, {100, 1000, "limit Events"}, {1, 2001, "limit Range"}, {1, 2000, ""}, {25, 2000, ""}} {
+		a, err := Parse(record(tt.ranges, tt.events), Limits{})
+		if tt.says != "" {
+			if dossier.KindOf(err) != dossier.KindLimit || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("%d ranges of %d events: %v", tt.ranges, tt.events, err)
+			}
+			continue
+		}
+		p := dossier.Package{Type: "npm", Ecosystem: "npm", Name: "a", Version: "1.5.0"}
+		if err != nil || len(match.Match(p, []dossier.Advisory{a}).Findings) != 1 {
+			t.Errorf("%d ranges of %d events: %v", tt.ranges, tt.events, err)
+		}
 	}
 }
 
