@@ -6,7 +6,6 @@ package dossier
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 )
 
@@ -30,22 +29,12 @@ type Reference struct {
 	Digest     Digest
 }
 
-var (
-	identifierPattern = regexp.MustCompile(`^[a-f0-9]{64}$`)
-	registryPattern   = regexp.MustCompile(`^(?:` + labelPattern + `(?:\.` + labelPattern + `)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?$`)
-	repositoryPattern = regexp.MustCompile(`^` + elementPattern + `(?:/` + elementPattern + `)*$`)
-	tagPattern        = regexp.MustCompile(`^\w[\w.-]{0,127}$`)
-)
-
-const (
-	labelPattern   = `(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])`
-	elementPattern = `[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*`
-)
-
 // ParseReference reads a reference as people and pod specs write it and fills
 // in the defaults of registry and "library/", not of the tag. It accepts what
 // github.com/distribution/reference accepts and normalises it the same way,
-// except that digests must be sha256 or sha512. Errors are KindInvalid.
+// except that digests must be sha256 or sha512, and that a registry must be a
+// host name: where "a.b_c/d" is given, that package finds a repository in no
+// registry, from which nothing can be pulled. Errors are KindInvalid.
 func ParseReference(s string) (Reference, error) {
 	refuse := func(why error) (Reference, error) {
 		return Reference{}, &Error{
@@ -57,7 +46,7 @@ func ParseReference(s string) (Reference, error) {
 	if s == "" {
 		return fail("it is empty")
 	}
-	if identifierPattern.MatchString(s) {
+	if len(s) == 64 && isLowerHex(s) {
 		return fail("64 hexadecimal digits are an image ID, not a name; write sha256:DIGITS for a digest")
 	}
 	var ref Reference
@@ -71,7 +60,7 @@ func ParseReference(s string) (Reference, error) {
 	}
 	ref.Registry, rest = splitRegistry(rest)
 	if before, after, ok := strings.Cut(rest, ":"); ok {
-		if !tagPattern.MatchString(after) {
+		if !isTag(after) {
 			return fail("a tag is up to 128 letters, digits, '_', '.' or '-', and starts with none of the last two")
 		}
 		rest, ref.Tag = before, after
@@ -80,9 +69,9 @@ func ParseReference(s string) (Reference, error) {
 	switch {
 	case strings.ToLower(rest) != rest:
 		return fail("the repository must be lower case")
-	case !registryPattern.MatchString(ref.Registry):
+	case !isRegistry(ref.Registry):
 		return fail("the registry is not a host name with an optional port")
-	case !repositoryPattern.MatchString(rest):
+	case !isRepository(rest):
 		return fail("the repository is not letters, digits and single separators")
 	case len(rest) > maxRepositoryLen:
 		return fail(fmt.Sprintf("the repository has more than %d characters", maxRepositoryLen))
@@ -110,6 +99,74 @@ func splitRegistry(s string) (registry, rest string) {
 		rest = officialPrefix + rest
 	}
 	return registry, rest
+}
+
+// The forms of the parts of a reference, as github.com/distribution/reference
+// has them in regular expressions. Lists of a cluster hold tens of thousands.
+const (
+	lower  = "abcdefghijklmnopqrstuvwxyz"
+	digits = "0123456789"
+	letter = lower + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+// isTag: \w[\w.-]{0,127}
+func isTag(s string) bool {
+	const word = letter + digits + "_"
+	return s != "" && len(s) <= 128 && strings.Contains(word, s[:1]) && strings.Trim(s, word+".-") == ""
+}
+
+// isRegistry: labels with dots between them, or an IPv6 address in brackets;
+// then maybe a colon and digits.
+func isRegistry(s string) bool {
+	if rest, ok := strings.CutPrefix(s, "["); ok {
+		address, port, ok := strings.Cut(rest, "]")
+		return ok && address != "" && strings.Trim(address, digits+"abcdefABCDEF:") == "" && (port == "" || isPort(port))
+	}
+	if i := strings.IndexByte(s, ':'); i >= 0 {
+		if !isPort(s[i:]) {
+			return false
+		}
+		s = s[:i]
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || label[0] == '-' || label[len(label)-1] == '-' || strings.Trim(label, letter+digits+"-") != "" {
+			return false
+		}
+	}
+	return true
+}
+
+// isPort: :[0-9]+
+func isPort(s string) bool {
+	port, ok := strings.CutPrefix(s, ":")
+	return ok && port != "" && strings.Trim(port, digits) == ""
+}
+
+// isRepository: elements with slashes between them, each [a-z0-9]+ with
+// separators between: one dot, one or two underscores, any number of dashes.
+func isRepository(s string) bool {
+	for element := range strings.SplitSeq(s, "/") {
+		for {
+			rest := strings.TrimLeft(element, lower+digits)
+			if len(rest) == len(element) {
+				return false
+			}
+			if rest == "" {
+				break
+			}
+			switch {
+			case rest[0] == '.':
+				element = rest[1:]
+			case rest[0] == '_':
+				element = strings.TrimPrefix(rest[1:], "_")
+			case rest[0] == '-':
+				element = strings.TrimLeft(rest, "-")
+			default:
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // Name returns registry and repository: "docker.io/library/nginx".

@@ -4,6 +4,7 @@
 package dossier_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -98,7 +99,7 @@ func FuzzParseReference(f *testing.F) {
 		"nginx", "nginx:1.27", "docker.io/nginx", "index.docker.io/library/nginx", "localhost/a", "localhost:5000/a:b", "LOCALHOST/a",
 		"example.com/a/b@" + emptySHA256, "example.com:1/a:b@" + emptySHA512, "[::1]:5000/a", "Team/app", "a__b/c--d", "a.b", "a.b/c", "library", "docker.io/library",
 		"nginx@md5:d41d8cd98f00b204e9800998ecf8427e", emptySHA256, emptySHA256[7:], "docker.io", "docker.io/", "index.docker.io/a", "a:b/c", "::1/a", "nginx:latest@",
-		"sha256@sha256:" + emptySHA256[7:],
+		"sha256@sha256:" + emptySHA256[7:], "a.b_c/d", "[::1/a", "[]/a", "a.b-/c", "a:/b", "a_/b", "a___b", "a-.b", "-a", "a:-b", "a/b:" + strings.Repeat("c", 129),
 	} {
 		f.Add(s)
 	}
@@ -111,6 +112,9 @@ func FuzzParseReference(f *testing.F) {
 				if _, err := dossier.ParseDigest(string(d.Digest())); err != nil {
 					wantErr = err
 				}
+			}
+			if reference.Domain(want) == "" {
+				wantErr = errors.New("it names no registry")
 			}
 		}
 		if (err == nil) != (wantErr == nil) {
