@@ -176,18 +176,14 @@ func clusters(ctx context.Context, r store.Reader, ids []string) ([]dossier.Clus
 // labels asked for. Places elsewhere no longer count as places of these images,
 // but still tell what else runs under the same tags.
 func (g *gatherer) selectRoots(q dossier.ImagesQuery) ([]root, error) {
+	match, err := cluster.ParseSelector(q.Selector)
+	if err != nil {
+		return nil, err
+	}
 	roots := map[root]bool{}
-	for i := range g.places {
-		p := &g.places[i]
-		in := len(q.Namespaces) == 0 || slices.Contains(q.Namespaces, p.Namespace)
-		if in && q.Selector != "" {
-			var err error
-			if in, err = cluster.MatchLabels(q.Selector, p.Labels); err != nil {
-				return nil, err
-			}
-		}
-		p.outside = !in
-		if in {
+	for _, p := range g.places {
+		p.outside = len(q.Namespaces) > 0 && !slices.Contains(q.Namespaces, p.Namespace) || !match(p.Labels)
+		if !p.outside {
 			roots[p.root] = true
 		}
 	}

@@ -90,13 +90,13 @@ func (d *draft) answer(status dossier.Status, summary, next string, rests ...fou
 		Status:   status,
 		Summary:  clip(summary, maxSummary),
 		AsOf:     d.s.AsOf,
-		Details:  map[string][]dossier.Value{},
+		Details:  make(map[string][]dossier.Value, len(d.details)),
 		Evidence: []dossier.Citation{},
 		Next:     next,
 	}
-	var all []found
+	all := make([]found, 0, len(d.details)+len(rests))
 	for _, key := range slices.Sorted(maps.Keys(d.details)) {
-		values := []dossier.Value{}
+		values := make([]dossier.Value, 0, len(d.details[key]))
 		for _, f := range d.details[key] {
 			values = append(values, dossier.Value{Value: f.value, Grade: f.grade, Evidence: ids(f.cites), Invalid: f.invalid})
 		}
@@ -119,7 +119,7 @@ func (d *draft) unknown(summary, next string) dossier.Answer {
 
 // ids returns the facts of cites, each once, sorted.
 func ids(cites []cite) []dossier.Digest {
-	out := []dossier.Digest{}
+	out := make([]dossier.Digest, 0, len(cites))
 	for _, c := range cites {
 		out = append(out, c.fact.ID)
 	}
@@ -134,8 +134,8 @@ func citations(values []found) []dossier.Citation {
 		use string
 	}
 	at := map[key]int{}
-	texts := map[key][]string{}
-	out := []dossier.Citation{}
+	var texts [][]string
+	out := make([]dossier.Citation, 0, len(values))
 	for _, f := range values {
 		for _, c := range f.cites {
 			k := key{c.fact.ID, c.use}
@@ -144,16 +144,17 @@ func citations(values []found) []dossier.Citation {
 				i = len(out)
 				at[k] = i
 				out = append(out, dossier.Citation{ID: c.fact.ID, Kind: c.use, Source: c.fact.Source, At: c.fact.RecordedAt, Grade: c.grade})
+				texts = append(texts, nil)
 			}
 			out[i].Grade = min(out[i].Grade, c.grade)
-			if !slices.Contains(texts[k], c.text) {
-				texts[k] = append(texts[k], c.text)
+			if !slices.Contains(texts[i], c.text) {
+				texts[i] = append(texts[i], c.text)
 			}
 		}
 	}
-	for k, i := range at {
-		slices.Sort(texts[k])
-		out[i].Summary = clip(strings.Join(texts[k], ", "), maxCitation)
+	for i := range out {
+		slices.Sort(texts[i])
+		out[i].Summary = clip(strings.Join(texts[i], ", "), maxCitation)
 	}
 	slices.SortFunc(out, func(a, b dossier.Citation) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.ID, b.ID))
@@ -221,8 +222,13 @@ func sameText(a, b string) bool { return a == b }
 
 // clip cuts s to n characters.
 func clip(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
+	if len(s) <= n || utf8.RuneCountInString(s) <= n {
 		return s
 	}
-	return string([]rune(s)[:n-1]) + "…"
+	end := 0
+	for range n - 1 {
+		_, size := utf8.DecodeRuneInString(s[end:])
+		end += size
+	}
+	return strings.ToValidUTF8(s[:end], "\uFFFD") + "…"
 }

@@ -23,12 +23,18 @@ type gatherer struct {
 	// then is the time of intervals: zero for now.
 	then time.Time
 
-	places   []rooted  // of all clusters in question, not only of the images in question
-	problems *problems // nil: not read yet
+	places    []*rooted          // of all clusters in question, not only of the images in question
+	byRoot    map[root][]*rooted // the same
+	requested map[string]*asking // by Place.Requested
+	asked     map[string]*asking // by Place.Asked
+	problems  *problems          // nil: not read yet
 }
 
 func newGatherer(r store.Reader, at dossier.Times, now time.Time) *gatherer {
-	g := &gatherer{memory: newMemory(), r: r, at: at, asOf: dossier.Instant(now), then: at.Valid}
+	g := &gatherer{
+		memory: newMemory(), byRoot: map[root][]*rooted{}, requested: map[string]*asking{}, asked: map[string]*asking{},
+		r: r, at: at, asOf: dossier.Instant(now), then: at.Valid,
+	}
 	if !at.Valid.IsZero() {
 		g.asOf = at.Valid
 	}
@@ -104,13 +110,11 @@ type batch struct {
 }
 
 func (b *batch) addPlaces(roots []root) {
-	index := map[root]int{}
 	for i, r := range roots {
-		index[r] = i
-	}
-	for _, p := range b.places {
-		if i, ok := index[p.root]; ok && !p.outside {
-			b.evidence[i].Places = append(b.evidence[i].Places, p.Place)
+		for _, p := range b.byRoot[r] {
+			if !p.outside {
+				b.evidence[i].Places = append(b.evidence[i].Places, p.Place)
+			}
 		}
 	}
 }

@@ -24,13 +24,13 @@ type request struct {
 func (b *batch) addRequests(ctx context.Context) error {
 	wanted := map[string][]int{} // reference -> evidence
 	for i := range b.evidence {
-		for _, asked := range askedFor(&b.evidence[i], b.parser) {
+		for _, asked := range b.askedFor(&b.evidence[i]) {
 			wanted[asked] = append(wanted[asked], i)
 		}
 	}
 	var tags []store.NameTag
 	for asked := range wanted {
-		if tag, ok := nameTag(asked); ok {
+		if tag, ok := b.nameTag(asked); ok {
 			tags = append(tags, tag)
 		} else {
 			delete(wanted, asked) // by digest: it cannot move
@@ -69,10 +69,10 @@ const maxAsked = 50
 
 // askedFor returns the references that places ask for. An image that is in no
 // place stands for the tags that point at it, or did.
-func askedFor(e *Evidence, with *Parser) []string {
+func (b *batch) askedFor(e *Evidence) []string {
 	var asked []string
 	for _, p := range e.Places {
-		asked = append(asked, p.Asked())
+		asked = append(asked, b.askingFor(p).asked)
 	}
 	if len(e.Places) == 0 {
 		for _, t := range e.Tags {
@@ -83,7 +83,7 @@ func askedFor(e *Evidence, with *Parser) []string {
 			if f.Kind != dossier.FactTag || f.Subject != e.Subject {
 				continue
 			}
-			if body := with.parse(f); body.err == nil {
+			if body := b.parser.parse(f); body.err == nil {
 				asked = append(asked, body.tag.Name+":"+body.tag.Tag)
 			}
 		}
@@ -96,6 +96,14 @@ func askedFor(e *Evidence, with *Parser) []string {
 	return asked
 }
 
+// nameTag is the function of that name, for what may be known.
+func (g *gatherer) nameTag(asked string) (store.NameTag, bool) {
+	if a := g.asked[asked]; a != nil {
+		return a.tag, a.tagged
+	}
+	return nameTag(asked)
+}
+
 // nameTag parts a normalised reference with a tag and no digest.
 func nameTag(asked string) (store.NameTag, bool) {
 	ref, err := dossier.ParseReference(asked)
@@ -105,31 +113,35 @@ func nameTag(asked string) (store.NameTag, bool) {
 	return store.NameTag{Name: ref.Name(), Tag: ref.Tag}, true
 }
 
-// requests looks through all places for those who ask for the same tags.
+// requests looks for all places that ask for the same tags.
 func (b *batch) requests(wanted map[string][]int) map[string]*request {
 	requests := map[string]*request{}
 	for asked := range wanted {
-		requests[asked] = &request{running: map[dossier.Digest]map[string]bool{}, policies: map[string]bool{}}
-	}
-	for _, p := range b.places {
-		r := requests[p.asked]
-		if r == nil {
-			continue
-		}
-		if p.PullPolicy != "" {
-			r.policies[p.PullPolicy] = true
-		}
-		if !runs(p.Place) || p.root.digest == "" {
-			continue
-		}
-		if r.running[p.root.digest] == nil {
-			r.running[p.root.digest] = map[string]bool{}
-		}
-		if p.Platform != "" {
-			r.running[p.root.digest][p.Platform] = true
+		r := &request{running: map[dossier.Digest]map[string]bool{}, policies: map[string]bool{}}
+		requests[asked] = r
+		if a := b.asked[asked]; a != nil {
+			for _, p := range a.places {
+				r.add(p)
+			}
 		}
 	}
 	return requests
+}
+
+// add takes in a place that asks for the tag.
+func (r *request) add(p *rooted) {
+	if p.PullPolicy != "" {
+		r.policies[p.PullPolicy] = true
+	}
+	if !runs(p.Place) || p.root.digest == "" {
+		return
+	}
+	if r.running[p.root.digest] == nil {
+		r.running[p.root.digest] = map[string]bool{}
+	}
+	if p.Platform != "" {
+		r.running[p.root.digest][p.Platform] = true
+	}
 }
 
 func (b *batch) requestedTag(asked string, interval *dossier.TagInterval, r *request) RequestedTag {

@@ -26,9 +26,33 @@ type root struct {
 // rooted is a place with the image that it belongs to.
 type rooted struct {
 	dossier.Place
-	asked   string // Place.Asked
+	*asking
 	root    root
 	outside bool // it lies outside of what was asked for
+}
+
+// asking is what places ask for that have the same in their specs.
+type asking struct {
+	asked  string        // Place.Asked
+	tag    store.NameTag // when tagged
+	tagged bool          // it is asked for by tag alone
+	places []*rooted
+}
+
+// askingFor returns what a place asks for.
+func (g *gatherer) askingFor(p dossier.Place) *asking {
+	a := g.requested[p.Requested]
+	if a == nil {
+		a = &asking{asked: p.Asked()}
+		if known := g.asked[a.asked]; known != nil {
+			a = known // written in another way
+		} else {
+			a.tag, a.tagged = nameTag(a.asked)
+			g.asked[a.asked] = a
+		}
+		g.requested[p.Requested] = a
+	}
+	return a
 }
 
 // readPlaces reads places and finds out which image each belongs to.
@@ -38,26 +62,38 @@ func (g *gatherer) readPlaces(ctx context.Context, places iter.Seq2[dossier.Plac
 		if err != nil {
 			return err
 		}
-		g.places = append(g.places, rooted{Place: p, asked: p.Asked()})
+		r := &rooted{Place: p, asking: g.askingFor(p)}
+		r.places = append(r.places, r)
+		g.places = append(g.places, r)
 	}
-	return g.findRoots(ctx, g.places[begin:])
+	if err := g.findRoots(ctx, g.places[begin:]); err != nil {
+		return err
+	}
+	for _, p := range g.places[begin:] {
+		g.byRoot[p.root] = append(g.byRoot[p.root], p)
+	}
+	return nil
 }
 
 // findRoots sets the root of each place. What the runtime reported is the root,
 // except a configuration's digest: that one stands for the manifest it belongs
 // to, when exactly one is known or the requested tag says which. A place of
 // which the runtime says nothing belongs to what it asks for.
-func (g *gatherer) findRoots(ctx context.Context, places []rooted) error {
+//
+// A digest reported with a name is no configuration's, nor is one that was read
+// as a manifest: any image may name it as its configuration, and would else take
+// over what runs.
+func (g *gatherer) findRoots(ctx context.Context, places []*rooted) error {
 	var reported []dossier.Digest
 	var tags []store.NameTag
 	seen := map[store.NameTag]bool{}
 	for _, p := range places {
-		if p.Digest != "" {
+		if p.Digest != "" && !strings.Contains(p.ImageID, "@") {
 			reported = append(reported, p.Digest)
 		}
-		if tag, ok := nameTag(p.asked); ok && !seen[tag] {
-			seen[tag] = true
-			tags = append(tags, tag)
+		if p.tagged && !seen[p.tag] {
+			seen[p.tag] = true
+			tags = append(tags, p.tag)
 		}
 	}
 	manifests, err := g.manifestsOf(ctx, distinct(reported))
@@ -77,8 +113,7 @@ func (g *gatherer) findRoots(ctx context.Context, places []rooted) error {
 	if err != nil {
 		return err
 	}
-	for i := range places {
-		p := &places[i]
+	for _, p := range places {
 		switch {
 		case p.Digest != "":
 			asked := wanted(p.asked, points)
@@ -105,16 +140,25 @@ func (g *gatherer) manifestsOf(ctx context.Context, ds []dossier.Digest) (map[do
 	if edges, err = g.parentsThen(ctx, edges); err != nil {
 		return nil, err
 	}
+	var children []dossier.Digest
+	for _, e := range edges {
+		children = append(children, e.Child)
+	}
+	if err := g.loadImages(ctx, children); err != nil {
+		return nil, err
+	}
 	manifests := map[dossier.Digest][]dossier.Digest{}
 	for _, e := range edges {
-		manifests[e.Child] = append(manifests[e.Child], e.Parent)
+		if image := g.images[e.Child]; image == nil || image.Kind == dossier.ImageConfig {
+			manifests[e.Child] = append(manifests[e.Child], e.Parent)
+		}
 	}
 	return manifests, nil
 }
 
 // childrenAsked returns the children of the indexes that places ask for, where
 // several manifests have the configuration that the runtime reports.
-func (g *gatherer) childrenAsked(ctx context.Context, places []rooted, manifests map[dossier.Digest][]dossier.Digest, points map[string]dossier.Digest) (map[dossier.Digest][]dossier.Digest, error) {
+func (g *gatherer) childrenAsked(ctx context.Context, places []*rooted, manifests map[dossier.Digest][]dossier.Digest, points map[string]dossier.Digest) (map[dossier.Digest][]dossier.Digest, error) {
 	var asked []dossier.Digest
 	for _, p := range places {
 		if len(manifests[p.Digest]) > 1 {

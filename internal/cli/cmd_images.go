@@ -58,7 +58,7 @@ func (c *clusterFlags) check(selector string) error {
 	if c.all && len(c.namespaces) > 0 {
 		return usageError{errors.New("--all-namespaces and --namespace exclude each other")}
 	}
-	if _, err := cluster.MatchLabels(selector, ""); err != nil {
+	if _, err := cluster.ParseSelector(selector); err != nil {
 		return usageError{err}
 	}
 	return nil

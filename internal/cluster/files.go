@@ -73,7 +73,7 @@ func ReadFiles(ctx context.Context, paths []string, stdin io.Reader, opt FileOpt
 	if len(paths) == 0 {
 		return Snapshot{}, dossier.Errorf(dossier.KindInvalid, "reading", "manifests", "no file is named")
 	}
-	match, err := parseSelector(opt.Scope.Selector)
+	match, err := ParseSelector(opt.Scope.Selector)
 	if err != nil {
 		return Snapshot{}, err
 	}

@@ -11,20 +11,10 @@ import (
 	"dossier.dev/dossier"
 )
 
-// MatchLabels reports whether labels, in the form of Place.Labels, satisfy a
-// selector in the syntax of kubectl -l ("app=web,tier!=db", "env in (a,b)",
-// "!canary"). An empty selector matches everything. A malformed one is a
-// KindInvalid error.
-func MatchLabels(selector, podLabels string) (bool, error) {
-	match, err := parseSelector(selector)
-	if err != nil {
-		return false, err
-	}
-	return match(podLabels), nil
-}
-
-// parseSelector gives the selector as a test of Place.Labels.
-func parseSelector(selector string) (func(podLabels string) bool, error) {
+// ParseSelector gives a selector in the syntax of kubectl -l ("app=web,tier!=db",
+// "env in (a,b)", "!canary") as a test of Place.Labels. An empty selector matches
+// everything. A malformed one is a KindInvalid error.
+func ParseSelector(selector string) (func(podLabels string) bool, error) {
 	s, err := labels.Parse(selector)
 	if err != nil {
 		return nil, &dossier.Error{

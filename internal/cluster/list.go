@@ -20,7 +20,7 @@ import (
 // Errors: KindInvalid, a malformed selector; KindDenied, the user may not list
 // the pods of all namespaces; KindUnavailable, the server does not answer.
 func (l *Live) List(ctx context.Context, scope Scope) (Snapshot, error) {
-	if _, err := parseSelector(scope.Selector); err != nil {
+	if _, err := ParseSelector(scope.Selector); err != nil {
 		return Snapshot{}, err
 	}
 	ctx = l.context(ctx)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"dossier.dev/dossier"
 )
@@ -31,6 +32,27 @@ func TestConnect(t *testing.T) {
 	first, second := f.connect(t, Options{}), f.connect(t, Options{Context: "test"})
 	if id := first.Cluster().ID; !strings.HasPrefix(id, "host:") || id != second.Cluster().ID {
 		t.Errorf("forbidden: got IDs %s and %s, want one that begins with host:", id, second.Cluster().ID)
+	}
+}
+
+func TestIsNear(t *testing.T) {
+	for _, tt := range []struct {
+		host, token string
+		want        bool
+	}{
+		{"https://127.0.0.1:6443", "", true},
+		{"https://[::1]:6443/path", "", true},
+		{"localhost:8080", "", true},
+		{"127.0.0.1:8080", "", true},
+		{"https://10.96.0.1:443", serviceAccountToken, true},
+		{"https://10.96.0.1:443", "", false},
+		{"https://api.example.com", "/other/token", false},
+		{"https://localhost.example.com", "", false},
+		{":", "", false},
+	} {
+		if got := isNear(&rest.Config{Host: tt.host, BearerTokenFile: tt.token}); got != tt.want {
+			t.Errorf("isNear(%q, %q): got %v, want %v", tt.host, tt.token, got, tt.want)
+		}
 	}
 }
 

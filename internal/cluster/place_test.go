@@ -217,7 +217,7 @@ func TestDefaultPolicy(t *testing.T) {
 	}
 }
 
-func TestMatchLabels(t *testing.T) {
+func TestSelector(t *testing.T) {
 	for _, tt := range []struct {
 		selector, labels string
 		want             bool
@@ -236,20 +236,23 @@ func TestMatchLabels(t *testing.T) {
 		{"x=", "x=", true, ""},
 		{"a=b=c", "a=1", false, dossier.KindInvalid},
 	} {
-		got, err := MatchLabels(tt.selector, tt.labels)
-		if got != tt.want || dossier.KindOf(err) != tt.kind {
-			t.Errorf("MatchLabels(%q, %q): got %v, %v, want %v, kind %q", tt.selector, tt.labels, got, err, tt.want, tt.kind)
+		match, err := ParseSelector(tt.selector)
+		if got := err == nil && match(tt.labels); got != tt.want || dossier.KindOf(err) != tt.kind {
+			t.Errorf("%q of %q: got %v, %v, want %v, kind %q", tt.selector, tt.labels, got, err, tt.want, tt.kind)
 		}
 	}
 }
 
-func FuzzMatchLabels(f *testing.F) {
+func FuzzSelector(f *testing.F) {
 	f.Add("a=1,b in (x,y),!c", "a=1,b=x")
 	f.Add("", "")
 	f.Add("((", ",,==")
 	f.Fuzz(func(t *testing.T, selector, podLabels string) {
-		if _, err := MatchLabels(selector, podLabels); err != nil && dossier.KindOf(err) != dossier.KindInvalid {
-			t.Errorf("MatchLabels(%q, %q): got %v, want kind invalid", selector, podLabels, err)
+		match, err := ParseSelector(selector)
+		if err == nil {
+			match(podLabels)
+		} else if dossier.KindOf(err) != dossier.KindInvalid {
+			t.Errorf("ParseSelector(%q): got %v, want kind invalid", selector, err)
 		}
 	})
 }

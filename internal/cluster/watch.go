@@ -41,7 +41,7 @@ const (
 // Errors: that of handler, which ends the watch; KindInvalid, a malformed
 // selector; KindDenied, the user may not list the pods of all namespaces.
 func (l *Live) Watch(ctx context.Context, scope Scope, handler func(context.Context, Event) error) error {
-	if _, err := parseSelector(scope.Selector); err != nil {
+	if _, err := ParseSelector(scope.Selector); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(l.context(ctx))

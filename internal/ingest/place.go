@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -75,74 +74,26 @@ func (g *Ingest) ApplyPods(ctx context.Context, c dossier.Cluster, pods map[stri
 // those that are new or have changed, and those that lie in the scope of the list and are
 // not in it.
 func (g *Ingest) compare(ctx context.Context, s cluster.Snapshot, now map[string][]dossier.Place) ([]string, error) {
+	match, err := cluster.ParseSelector(s.Scope.Selector)
+	if err != nil {
+		return nil, err
+	}
 	var different []string
-	err := g.Store.View(ctx, func(r store.Reader) error {
-		different = nil
-		same := map[string]bool{}
-		q := store.PlaceQuery{Clusters: []string{s.Cluster.ID}, Namespaces: s.Scope.Namespaces}
-		for key, open := range byKey(r.Places(ctx, q)) {
-			if open == nil {
-				return key.err
-			}
-			listed, ok := now[key.key]
-			switch {
-			case ok && equalPlaces(open, listed):
-				same[key.key] = true
-			case !ok && covers(s, open[0]):
-				different = append(different, key.key)
-			}
+	err = g.Store.View(ctx, func(r store.Reader) error {
+		differ, others, err := r.ComparePlaces(ctx, s.Cluster.ID, s.Scope.Namespaces, now)
+		if err != nil {
+			return err
 		}
-		for key := range now {
-			if !same[key] {
-				different = append(different, key)
+		different = differ
+		for _, p := range others {
+			if covers(s, match, p) {
+				different = append(different, p.Key())
 			}
 		}
 		return nil
 	})
 	slices.Sort(different)
-	return different, err
-}
-
-type keyOrError struct {
-	key string
-	err error
-}
-
-// byKey groups places, which come ordered by key. An error comes last, with nil places.
-func byKey(places iter.Seq2[dossier.Place, error]) iter.Seq2[keyOrError, []dossier.Place] {
-	return func(yield func(keyOrError, []dossier.Place) bool) {
-		var group []dossier.Place
-		for p, err := range places {
-			if err != nil {
-				yield(keyOrError{err: err}, nil)
-				return
-			}
-			if len(group) > 0 && group[0].Key() != p.Key() {
-				if !yield(keyOrError{key: group[0].Key()}, group) {
-					return
-				}
-				group = nil
-			}
-			group = append(group, p)
-		}
-		if len(group) > 0 {
-			yield(keyOrError{key: group[0].Key()}, group)
-		}
-	}
-}
-
-// equalPlaces compares as sets.
-func equalPlaces(a, b []dossier.Place) bool {
-	return maps.Equal(fingerprints(a), fingerprints(b))
-}
-
-func fingerprints(places []dossier.Place) map[string]bool {
-	set := make(map[string]bool, len(places))
-	for _, p := range places {
-		b, _ := json.Marshal(p) // a struct of strings: cannot fail
-		set[string(b)] = true
-	}
-	return set
+	return slices.Compact(different), err
 }
 
 // put writes, in one transaction, places by key, the run facts that follow, and

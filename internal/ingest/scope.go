@@ -13,8 +13,9 @@ import (
 )
 
 // covers reports whether a place would be in the snapshot if it still existed:
-// it lies in the scope, and its namespace, or its file, could be read.
-func covers(s cluster.Snapshot, p dossier.Place) bool {
+// it lies in the scope, whose selector match is, and its namespace, or its file,
+// could be read.
+func covers(s cluster.Snapshot, match func(labels string) bool, p dossier.Place) bool {
 	if len(s.Scope.Namespaces) > 0 && !slices.Contains(s.Scope.Namespaces, p.Namespace) {
 		return false
 	}
@@ -23,11 +24,7 @@ func covers(s cluster.Snapshot, p dossier.Place) bool {
 			return false
 		}
 	}
-	if s.Scope.Selector == "" {
-		return true
-	}
-	match, err := cluster.MatchLabels(s.Scope.Selector, p.Labels)
-	return err == nil && match
+	return match(p.Labels)
 }
 
 // fileOf returns the file of "file:line".

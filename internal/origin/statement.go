@@ -62,41 +62,42 @@ type key struct {
 	free    bool // its specification allows any text
 }
 
-// keys returns the known keys, those with the better claim to a meaning first.
-func keys() []key {
-	return []key{
-		{name: "org.opencontainers.image.created", meaning: Created},
-		{name: "org.opencontainers.image.authors", meaning: Authors},
-		{name: "org.opencontainers.image.url", meaning: URL},
-		{name: "org.opencontainers.image.documentation", meaning: Documentation},
-		{name: "org.opencontainers.image.source", meaning: Source},
-		{name: "org.opencontainers.image.version", meaning: Version},
-		{name: "org.opencontainers.image.revision", meaning: Revision},
-		{name: "org.opencontainers.image.vendor", meaning: Vendor},
-		{name: "org.opencontainers.image.licenses", meaning: Licenses},
-		{name: "org.opencontainers.image.ref.name", meaning: RefName},
-		{name: "org.opencontainers.image.title", meaning: Title},
-		{name: "org.opencontainers.image.description", meaning: Description},
-		{name: "org.opencontainers.image.base.digest", meaning: BaseDigest},
-		{name: "org.opencontainers.image.base.name", meaning: BaseName},
-		{name: "org.label-schema.build-date", meaning: Created},
-		{name: "org.label-schema.name", meaning: Title},
-		{name: "org.label-schema.description", meaning: Description},
-		{name: "org.label-schema.usage", meaning: Documentation, free: true},
-		{name: "org.label-schema.url", meaning: URL},
-		{name: "org.label-schema.vcs-url", meaning: Source},
-		{name: "org.label-schema.vcs-ref", meaning: Revision},
-		{name: "org.label-schema.vendor", meaning: Vendor},
-		{name: "org.label-schema.version", meaning: Version},
-		{name: "maintainer", meaning: Authors},
-	}
+// keys are the known keys, those with the better claim to a meaning first.
+var keys = [...]key{
+	{name: "org.opencontainers.image.created", meaning: Created},
+	{name: "org.opencontainers.image.authors", meaning: Authors},
+	{name: "org.opencontainers.image.url", meaning: URL},
+	{name: "org.opencontainers.image.documentation", meaning: Documentation},
+	{name: "org.opencontainers.image.source", meaning: Source},
+	{name: "org.opencontainers.image.version", meaning: Version},
+	{name: "org.opencontainers.image.revision", meaning: Revision},
+	{name: "org.opencontainers.image.vendor", meaning: Vendor},
+	{name: "org.opencontainers.image.licenses", meaning: Licenses},
+	{name: "org.opencontainers.image.ref.name", meaning: RefName},
+	{name: "org.opencontainers.image.title", meaning: Title},
+	{name: "org.opencontainers.image.description", meaning: Description},
+	{name: "org.opencontainers.image.base.digest", meaning: BaseDigest},
+	{name: "org.opencontainers.image.base.name", meaning: BaseName},
+	{name: "org.label-schema.build-date", meaning: Created},
+	{name: "org.label-schema.name", meaning: Title},
+	{name: "org.label-schema.description", meaning: Description},
+	{name: "org.label-schema.usage", meaning: Documentation, free: true},
+	{name: "org.label-schema.url", meaning: URL},
+	{name: "org.label-schema.vcs-url", meaning: Source},
+	{name: "org.label-schema.vcs-ref", meaning: Revision},
+	{name: "org.label-schema.vendor", meaning: Vendor},
+	{name: "org.label-schema.version", meaning: Version},
+	{name: "maintainer", meaning: Authors},
 }
 
 // Labels returns what labels or annotations say under the keys that are known,
 // in a fixed order. Each value is checked against the specification of its key.
 func Labels(where Where, labels map[string]string) []Statement {
-	var out []Statement
-	for _, k := range keys() {
+	if len(labels) == 0 {
+		return nil
+	}
+	out := make([]Statement, 0, min(len(labels), len(keys)))
+	for _, k := range keys {
 		value, ok := labels[k.name]
 		if !ok {
 			continue

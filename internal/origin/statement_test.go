@@ -148,7 +148,7 @@ func FuzzLabels(f *testing.F) {
 	f.Add("\x1b]0;title\x07")
 	f.Fuzz(func(t *testing.T, value string) {
 		labels := map[string]string{}
-		for _, k := range keys() {
+		for _, k := range keys {
 			labels[k.name] = value
 		}
 		for _, s := range Labels(InLabel, labels) {

@@ -111,7 +111,9 @@ type Positioned struct {
 
 // ImageWriter writes what is known of images. All of it can be made again from facts.
 type ImageWriter interface {
-	// PutImage adds or replaces an image and its edges.
+	// PutImage adds or replaces an image and its edges. A configuration replaces
+	// nothing but a configuration: any image can name the digest of another's
+	// manifest as its configuration.
 	PutImage(ctx context.Context, image dossier.Image, edges []dossier.Edge) error
 	// PutName remembers that a digest was found under a repository name at that
 	// time, and reports whether that is new.
@@ -261,6 +263,11 @@ type PlaceReader interface {
 	Clusters(ctx context.Context) ([]dossier.Cluster, error)
 	// Places yields the places that q selects, ordered by cluster and key.
 	Places(ctx context.Context, q PlaceQuery) iter.Seq2[dossier.Place, error]
+	// ComparePlaces compares places, by Place.Key, with the open ones of a cluster
+	// in those namespaces (none: in all). It returns the keys, sorted, under which
+	// other places are open than those given, and the open places of keys that
+	// are not given.
+	ComparePlaces(ctx context.Context, cluster string, namespaces []string, places map[string][]dossier.Place) (different []string, others []dossier.Place, err error)
 	// FirstRun returns when each digest was first seen running anywhere.
 	// Digests that never ran are left out.
 	FirstRun(ctx context.Context, ds []dossier.Digest) (map[dossier.Digest]time.Time, error)

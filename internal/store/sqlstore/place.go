@@ -118,9 +118,9 @@ func (g *placing) compare(row placeRow) error {
 		delete(g.wanted, string(row.body))
 		return nil
 	}
-	var p dossier.Place
-	if err := json.Unmarshal(row.body, &p); err != nil {
-		return &dossier.Error{Kind: dossier.KindCorrupt, Op: "keeping places", Subject: row.key, Err: err}
+	p, err := row.place()
+	if err != nil {
+		return err
 	}
 	g.ended = append(g.ended, strconv.FormatInt(row.id, 10))
 	g.change(row.key, p)
@@ -217,25 +217,42 @@ func (r reader) Clusters(ctx context.Context) ([]dossier.Cluster, error) {
 // in which they began.
 func (r reader) Places(ctx context.Context, q store.PlaceQuery) iter.Seq2[dossier.Place, error] {
 	return func(yield func(dossier.Place, error) bool) {
-		const op = "reading places"
+		for row, err := range r.placeRows(ctx, q) {
+			var p dossier.Place
+			if err == nil {
+				p, err = row.place()
+			}
+			if !yield(p, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// place reads the body of a row.
+func (row placeRow) place() (p dossier.Place, err error) {
+	if err := json.Unmarshal(row.body, &p); err != nil {
+		return p, &dossier.Error{Kind: dossier.KindCorrupt, Op: "reading places", Subject: row.key, Err: err}
+	}
+	return p, nil
+}
+
+// placeRows yields the rows of places, page by page.
+func (r reader) placeRows(ctx context.Context, q store.PlaceQuery) iter.Seq2[placeRow, error] {
+	return func(yield func(placeRow, error) bool) {
 		query, args, err := placesQuery(q)
 		if err != nil {
-			yield(dossier.Place{}, err)
+			yield(placeRow{}, err)
 			return
 		}
 		for {
-			rows, err := all(ctx, r.session, op, scanPlace, query, args...)
+			rows, err := all(ctx, r.session, "reading places", scanPlace, query, args...)
 			if err != nil {
-				yield(dossier.Place{}, err)
+				yield(placeRow{}, err)
 				return
 			}
 			for _, row := range rows {
-				var p dossier.Place
-				if err := json.Unmarshal(row.body, &p); err != nil {
-					yield(p, &dossier.Error{Kind: dossier.KindCorrupt, Op: op, Subject: row.key, Err: err})
-					return
-				}
-				if !yield(p, nil) {
+				if !yield(row, nil) {
 					return
 				}
 			}
@@ -246,6 +263,49 @@ func (r reader) Places(ctx context.Context, q store.PlaceQuery) iter.Seq2[dossie
 			args[0], args[1], args[2] = last.cluster, last.key, last.id
 		}
 	}
+}
+
+// ComparePlaces implements [store.PlaceReader]. Equal places have equal bodies,
+// so those that are there are not parsed.
+func (r reader) ComparePlaces(ctx context.Context, cluster string, namespaces []string, places map[string][]dossier.Place) (different []string, others []dossier.Place, err error) {
+	wanted := map[string]string{} // body -> key
+	missing := map[string]int{}   // key -> how many of its bodies were not seen
+	for key, list := range places {
+		missing[key] = 0
+		for _, p := range list {
+			body, err := json.Marshal(p)
+			if err != nil {
+				return nil, nil, fmt.Errorf("writing place %s: %w", key, err)
+			}
+			if _, ok := wanted[string(body)]; !ok {
+				wanted[string(body)] = key
+				missing[key]++
+			}
+		}
+	}
+	for row, err := range r.placeRows(ctx, store.PlaceQuery{Clusters: []string{cluster}, Namespaces: namespaces}) {
+		if err != nil {
+			return nil, nil, err
+		}
+		if _, ok := missing[row.key]; !ok {
+			p, err := row.place()
+			if err != nil {
+				return nil, nil, err
+			}
+			others = append(others, p)
+		} else if wanted[string(row.body)] == row.key {
+			missing[row.key]--
+		} else {
+			missing[row.key] = len(wanted) + 1 // whatever is still seen of it
+		}
+	}
+	for key, n := range missing {
+		if n != 0 {
+			different = append(different, key)
+		}
+	}
+	slices.Sort(different)
+	return different, others, nil
 }
 
 // placesQuery completes selectPlaces for q, from the first row on.

@@ -190,24 +190,51 @@ func groups(first, n, columns int) string {
 // keys writes a list as a JSON object for json_each, which both engines have
 // and which gives the names of an object in a column called key.
 func keys[T ~string](list []T) (string, error) {
+	size := 2
+	for _, v := range list {
+		size += len(v) + 5
+	}
 	var b strings.Builder
+	b.Grow(size)
 	b.WriteByte('{')
 	for i, v := range list {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		if !goodText(string(v)) {
-			return "", &dossier.Error{Kind: dossier.KindInvalid, Op: "searching", Err: errBadText}
+		if isPlain(string(v)) { // as digests are
+			b.WriteByte('"')
+			b.WriteString(string(v))
+			b.WriteByte('"')
+		} else if err := writeText(&b, string(v)); err != nil {
+			return "", err
 		}
-		text, err := json.Marshal(string(v))
-		if err != nil {
-			return "", &dossier.Error{Kind: dossier.KindInternal, Op: "searching", Err: err}
-		}
-		b.Write(text)
 		b.WriteString(":0")
 	}
 	b.WriteByte('}')
 	return b.String(), nil
+}
+
+// isPlain reports whether a text stands in JSON as it is.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
+// writeText writes a text as JSON.
+func writeText(b *strings.Builder, s string) error {
+	if !goodText(s) {
+		return &dossier.Error{Kind: dossier.KindInvalid, Op: "searching", Err: errBadText}
+	}
+	text, err := json.Marshal(s)
+	if err != nil {
+		return &dossier.Error{Kind: dossier.KindInternal, Op: "searching", Err: err}
+	}
+	b.Write(text)
+	return nil
 }
 
 // micros is how a time is kept: as microseconds since 1970. The zero time has

@@ -23,6 +23,7 @@ func placeCases() []testCase {
 		{"selected", placesSelected},
 		{"related", placesRelated},
 		{"many keys at once", manyKeys},
+		{"compared", placesCompared},
 		{"refuses places of others", refusesForeignPlaces},
 		{"many, in order", manyPlaces},
 		{"many writers of a key", manyWritersOfPlaces},
@@ -192,6 +193,49 @@ func manyKeys(t *testing.T, s store.Store) {
 	}
 	if got := put(next, 3); got.Keys != 0 || len(got.Runs) != 0 {
 		t.Errorf("PutPlaces of what is there reports %+v", got)
+	}
+}
+
+func placesCompared(t *testing.T, s store.Store) {
+	same, more, less, other := place("c", "same", "main", "a"), place("c", "more", "main", "a"), place("c", "less", "main", "a"), place("c", "other", "main", "a")
+	side := place("c", "more", "side", "b")
+	twice := place("c", "less", "side", "b")
+	away := place("c", "away", "main", "a")
+	away.Namespace = "away"
+	for _, list := range [][]dossier.Place{{same}, {more}, {less, twice}, {other}, {away}} {
+		update(t, s, func(tx store.Tx) error {
+			_, err := tx.PutPlaces(t.Context(), "c", keyed(list...), minute(1))
+			return err
+		})
+	}
+	putPlaces(t, s, "c", "ended", 1, true, place("c", "ended", "main", "a"))
+	putPlaces(t, s, "c", "ended", 2, true)
+	changed := other
+	changed.Node = "elsewhere"
+	given := keyed(same, same, more, side, less, changed, place("c", "new", "main", "a"), place("c", "ended", "main", "a"))
+	given["pod/ns/never/uid"] = nil
+	want := []string{less.Key(), more.Key(), other.Key(), place("c", "ended", "", "").Key(), place("c", "new", "", "").Key()}
+	slices.Sort(want)
+	for _, tt := range []struct {
+		cluster    string
+		namespaces []string
+		want       []string
+		others     []dossier.Place
+	}{
+		{"c", nil, want, []dossier.Place{away}},
+		{"c", []string{"ns"}, want, nil},
+		{"c", []string{"away"}, slices.Sorted(slices.Values(append(want, same.Key()))), []dossier.Place{away}},
+	} {
+		view(t, s, func(r store.Reader) error {
+			different, others, err := r.ComparePlaces(t.Context(), tt.cluster, tt.namespaces, given)
+			if diff := cmp.Diff(tt.want, different); diff != "" {
+				t.Errorf("different in %v (-want +got):\n%s", tt.namespaces, diff)
+			}
+			if diff := cmp.Diff(tt.others, others); diff != "" {
+				t.Errorf("others in %v (-want +got):\n%s", tt.namespaces, diff)
+			}
+			return err
+		})
 	}
 }
 
