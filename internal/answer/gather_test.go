@@ -140,6 +140,48 @@ func TestConfigDigestIsResolved(t *testing.T) {
 	}
 }
 
+// TestNoImageTakesOverAnother: whoever names the manifest of an image as his own
+// configuration gets neither its pods nor its name, and changes nothing known of it.
+func TestNoImageTakesOverAnother(t *testing.T) {
+	for _, order := range []string{"the image first", "the other first"} {
+		t.Run(order, func(t *testing.T) {
+			w := newWorld(t)
+			c := w.push("app", "1", app("linux/amd64", "1"))
+			other := app("linux/amd64", "666")
+			other.RawConfig = c.Bytes(c.Digest())
+			o := w.push("other", "1", other)
+			mine, theirs := w.place("ns", "web-1", "app:1", w.ref("app", c.Digest())), w.place("ns", "other-1", "other:1", w.ref("other", o.Digest()))
+			local := w.place("ns", "local-1", "app:1", string(c.Digest()))
+			want := w.what(c.Digest(), 2, func() {
+				if order == "the image first" {
+					w.collect(mine, local)
+				} else {
+					w.collect(theirs)
+				}
+			}, mine, local)
+			got := w.what(c.Digest(), 2, func() { w.collect(mine, local, theirs) }, mine, local, theirs)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("beside the other (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// what answers, after some work, for an image that must have that many pods.
+func (w *world) what(d dossier.Digest, pods int, work func(), places ...dossier.Place) dossier.Answers {
+	w.t.Helper()
+	work()
+	w.collect(places...)
+	for _, found := range w.images(dossier.ImagesQuery{}) {
+		if found.Digest == d && found.Pods() == pods && found.Answers.What.Summary == "app 1" {
+			return found.Answers
+		}
+		w.t.Logf("%s %q with %d pods", found.Digest, found.Answers.What.Summary, found.Pods())
+	}
+	w.t.Fatalf("%s is not among the images as app 1 with %d pods", d, pods)
+	return dossier.Answers{}
+}
+
 func TestPlatformsThatRun(t *testing.T) {
 	w := newWorld(t)
 	c := w.push("app", "1", testimage.Of(app("linux/amd64", "1"), app("linux/arm64", "1")))

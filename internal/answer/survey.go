@@ -99,7 +99,9 @@ func (s *survey) inUse() (manifests, configs map[dossier.Digest]bool) {
 	manifests, configs = map[dossier.Digest]bool{}, map[dossier.Digest]bool{}
 	for _, p := range s.running() {
 		manifests[p.Manifest], configs[p.Config] = true, true
-		configs[p.Manifest] = true // when a configuration stands for the image
+		if s.Image != nil && s.Image.Kind == dossier.ImageConfig {
+			configs[p.Manifest] = true // it stands for the image
+		}
 	}
 	if len(manifests) > 0 {
 		return manifests, configs

@@ -18,9 +18,10 @@ type ReadOptions struct {
 	// index, as dossier.PlatformMatches says: all when empty, and children whose
 	// platform the index does not state in any case.
 	Platforms []string
-	// Known reports digests that need not be read. What lies under a known one is
-	// not read either, since only its bytes name it.
-	Known func(dossier.Digest) bool
+	// Known reports digests that need not be read as a configuration, or else as a
+	// manifest or an index. What lies under a known one is not read either, since
+	// only its bytes name it.
+	Known func(d dossier.Digest, config bool) bool
 }
 
 // Tree is what was read of an image.
@@ -67,7 +68,7 @@ func readTree(ctx context.Context, s source, limits Limits, opt ReadOptions) (*T
 // the caller; the bytes themselves know better.
 func (w *walker) root(ctx context.Context) error {
 	root := w.tree.Root
-	if w.skip(root.Digest) {
+	if w.skip(root.Digest, false) {
 		return nil
 	}
 	n, err := w.manifest(ctx, Descriptor{Digest: root.Digest}, root.MediaType)
@@ -79,8 +80,8 @@ func (w *walker) root(ctx context.Context) error {
 }
 
 // skip reports whether d needs no reading, and remembers it.
-func (w *walker) skip(d dossier.Digest) bool {
-	if w.seen[d] || w.opt.Known != nil && w.opt.Known(d) {
+func (w *walker) skip(d dossier.Digest, config bool) bool {
+	if w.seen[d] || w.opt.Known != nil && w.opt.Known(d, config) {
 		return true
 	}
 	w.seen[d] = true
@@ -139,7 +140,7 @@ func (w *walker) children(ctx context.Context, index Node, depth int) error {
 		return limitError(opRead, string(index.Digest), "IndexEntries", int64(w.limits.IndexEntries), fmt.Sprintf("the index has %d entries", n))
 	}
 	for _, e := range index.Edges {
-		if !w.opt.Wants(e) || w.skip(e.Child) {
+		if !w.opt.Wants(e) || w.skip(e.Child, false) {
 			continue
 		}
 		if e.Size == 0 {
@@ -185,7 +186,7 @@ func (w *walker) config(ctx context.Context, manifest Node, at int) error {
 		if e.Role != dossier.RoleConfig {
 			continue
 		}
-		if w.skip(e.Child) {
+		if w.skip(e.Child, true) {
 			w.takePlatform(at, e.Child)
 			continue
 		}

@@ -170,7 +170,7 @@ func TestReadSkipsWhatIsKnown(t *testing.T) {
 	r := testimage.NewRegistry(t, testimage.RegistryOptions{})
 	amd := testimage.Must(t, app("linux/amd64"))
 	testimage.MustPush(t, r, "app", "1", testimage.Of(app("linux/amd64"), app("linux/arm64")))
-	known := func(d dossier.Digest) bool { return d == amd.Digest() }
+	known := func(d dossier.Digest, config bool) bool { return d == amd.Digest() && !config }
 	tree, err := newClient(t).Read(t.Context(), r.Host+"/app:1", image.ReadOptions{Known: known})
 	if err != nil {
 		t.Fatal(err)

@@ -191,12 +191,13 @@ func readRoots(ctx context.Context, r store.Reader, roots []dossier.Digest) (kno
 }
 
 // complete reports whether a digest was read for the platforms (none: for all),
-// and so was what lies under it.
+// and so was what lies under it. To have read it as the configuration of another
+// is not enough.
 func (k knownRoots) complete(d dossier.Digest, platforms []string) bool {
 	opt := image.ReadOptions{Platforms: platforms}
 	seen := map[dossier.Digest]bool{d: true}
 	for todo := []dossier.Digest{d}; len(todo) > 0; todo = todo[1:] {
-		if _, ok := k.images[todo[0]]; !ok {
+		if read, ok := k.images[todo[0]]; !ok || read.Kind == dossier.ImageConfig {
 			return false
 		}
 		for _, e := range k.children[todo[0]] {

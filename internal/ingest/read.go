@@ -45,11 +45,16 @@ func (g *Ingest) read(ctx context.Context, p readPayload) (finisher, error) {
 // known returns a function that reports whether a digest was read before, with
 // what lies under it: else it is read again, since only its bytes lead to what is
 // missing.
-func (g *Ingest) known(ctx context.Context, platforms []string) func(dossier.Digest) bool {
-	return func(d dossier.Digest) bool {
+func (g *Ingest) known(ctx context.Context, platforms []string) func(dossier.Digest, bool) bool {
+	return func(d dossier.Digest, config bool) bool {
 		found := false
 		err := g.Store.View(ctx, func(r store.Reader) (err error) {
-			found, err = isComplete(ctx, r, d, platforms)
+			if !config {
+				found, err = isComplete(ctx, r, d, platforms)
+				return err
+			}
+			images, err := r.Images(ctx, []dossier.Digest{d})
+			_, found = images[d]
 			return err
 		})
 		return err == nil && found // in doubt it is read again

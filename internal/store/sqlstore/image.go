@@ -17,7 +17,8 @@ const (
 	putImage = `
 INSERT INTO image (digest, kind, media_type, size, platform) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (digest) DO UPDATE SET
-    kind = excluded.kind, media_type = excluded.media_type, size = excluded.size, platform = excluded.platform`
+    kind = excluded.kind, media_type = excluded.media_type, size = excluded.size, platform = excluded.platform
+WHERE excluded.kind <> 'config' OR image.kind = 'config'`
 
 	deleteEdges = `DELETE FROM edge WHERE parent = $1`
 
@@ -81,7 +82,8 @@ func (t *tx) PutImage(ctx context.Context, image dossier.Image, edges []dossier.
 		}
 		rows = append(rows, []any{e.Parent, e.Position, e.Role, e.Child, e.MediaType, e.Size, e.Platform})
 	}
-	if _, err := t.exec(ctx, op, putImage, image.Digest, image.Kind, image.MediaType, image.Size, image.Platform); err != nil {
+	n, err := t.exec(ctx, op, putImage, image.Digest, image.Kind, image.MediaType, image.Size, image.Platform)
+	if err != nil || n == 0 {
 		return err
 	}
 	if _, err := t.exec(ctx, op, deleteEdges, image.Digest); err != nil {

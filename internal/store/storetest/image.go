@@ -19,6 +19,7 @@ func imageCases() []testCase {
 	return []testCase{
 		{"images and edges", imagesAndEdges},
 		{"an image is replaced", imageIsReplaced},
+		{"a configuration replaces no manifest", configReplacesNoManifest},
 		{"edges from elsewhere", edgesFromElsewhere},
 		{"names", names},
 		{"digest prefixes", digestPrefixes},
@@ -116,6 +117,32 @@ func imageIsReplaced(t *testing.T, s store.Store) {
 		}
 		return err
 	})
+}
+
+func configReplacesNoManifest(t *testing.T, s store.Store) {
+	config := dossier.Image{Digest: digest("m"), Kind: dossier.ImageConfig, Size: 1}
+	manifest, edges := image("m", dossier.ImageManifest, dossier.Edge{Child: digest("c"), Role: dossier.RoleConfig})
+	read := func() (map[dossier.Digest]dossier.Image, []dossier.Edge) {
+		t.Helper()
+		edges := read(t, s, func(r store.Reader) ([]dossier.Edge, error) {
+			return r.Edges(t.Context(), []dossier.Digest{digest("m")})
+		})
+		return read(t, s, func(r store.Reader) (map[dossier.Digest]dossier.Image, error) {
+			return r.Images(t.Context(), []dossier.Digest{digest("m")})
+		}), edges
+	}
+	putImage(t, s, config, nil)
+	config.Size = 2
+	putImage(t, s, config, nil)
+	if images, _ := read(); images[digest("m")] != config {
+		t.Errorf("a configuration replaced by a configuration is %+v", images)
+	}
+	for _, put := range []func(){func() { putImage(t, s, manifest, edges) }, func() { putImage(t, s, config, nil) }} {
+		put()
+		if images, got := read(); images[digest("m")] != manifest || !cmp.Equal(edges, got) {
+			t.Errorf("it is %+v with edges %v, want the manifest", images, got)
+		}
+	}
 }
 
 func edgesFromElsewhere(t *testing.T, s store.Store) {
