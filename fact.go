@@ -27,6 +27,12 @@ const (
 	// FactGoBuild is the Go build information of the image's entrypoint.
 	// Subject: the manifest. Body: GoBuild as JSON.
 	FactGoBuild FactKind = "go.build"
+	// FactLayer is what one layer holds. Subject: the layer, as transferred.
+	// Body: JSON compressed by zstd, see package contents.
+	FactLayer FactKind = "layer.contents"
+	// FactContents is what the layers of an image hold, laid over one another.
+	// Subject: the manifest. Body: Contents as JSON.
+	FactContents FactKind = "image.contents"
 	// FactName says that a digest was found under a repository name.
 	// Subject: what was found. Body: NameBody as JSON.
 	FactName FactKind = "image.name"

@@ -34,6 +34,8 @@ type Store interface {
 type Reader interface {
 	FactReader
 	ImageReader
+	ContentsReader
+	PackageReader
 	TagReader
 	PlaceReader
 	TermReader
@@ -54,6 +56,7 @@ type Tx interface {
 	Reader
 	FactWriter
 	ImageWriter
+	ContentsWriter
 	TagWriter
 	PlaceWriter
 	JobWriter

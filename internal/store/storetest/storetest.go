@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Transaction", transactionCases()},
 		{"Fact", factCases()},
 		{"Image", imageCases()},
+		{"Package", packageCases()},
 		{"Term", termCases()},
 		{"Tag", tagCases()},
 		{"Place", placeCases()},
