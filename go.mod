@@ -3,6 +3,7 @@ module dossier.dev/dossier
 go 1.26.3
 
 require (
+	github.com/CycloneDX/cyclonedx-go v0.12.0
 	github.com/distribution/reference v0.6.0
 	github.com/go-jose/go-jose/v4 v4.1.8
 	github.com/go-logr/logr v1.4.4
@@ -16,6 +17,8 @@ require (
 	github.com/pressly/goose/v3 v3.29.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/rogpeppe/go-internal v1.16.0
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
+	github.com/spdx/tools-golang v0.5.7
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
 	go.yaml.in/yaml/v3 v3.0.5
@@ -31,6 +34,8 @@ require (
 )
 
 require github.com/pandatix/go-cvss v0.6.4
+
+require github.com/anchore/go-struct-converter v0.1.0 // indirect
 
 require (
 	cloud.google.com/go/compute/metadata v0.9.0 // indirect

@@ -102,6 +102,20 @@ func (c *Client) Changes(ctx context.Context, q dossier.TagDiffQuery) (dossier.T
 	return diff, err
 }
 
+// SBOM lists what the image that a reference means holds. Errors are those of
+// Dossier. KindNotFound also: its layers were not read yet, or it is not for the
+// platform.
+func (c *Client) SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, error) {
+	query := url.Values{"ref": {q.Ref}}
+	if q.Platform != "" {
+		query.Set("platform", q.Platform)
+	}
+	setTimes(query, q.At)
+	var s dossier.SBOM
+	err := c.get(ctx, []string{"sbom"}, query, &s)
+	return s, err
+}
+
 // Clusters returns the clusters that the server knows.
 func (c *Client) Clusters(ctx context.Context) (dossier.ClusterList, error) {
 	var list dossier.ClusterList

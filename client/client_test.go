@@ -98,6 +98,7 @@ func TestRequests(t *testing.T) {
 			_, err := c.Changes(ctx, dossier.TagDiffQuery{Repository: "a/", From: at, After: "b", Limit: 7})
 			return err
 		}, "/changes?after=b&from=2026-01-02T02%3A04%3A05.000006Z&limit=7&repository=a%2F"},
+		{func() error { _, err := c.SBOM(ctx, dossier.SBOMQuery{Ref: "a", Platform: "linux/arm64"}); return err }, "/sbom?platform=linux%2Farm64&ref=a"},
 		{func() error { _, err := c.Clusters(ctx); return err }, "/clusters"},
 		{func() error { _, err := c.Jobs(ctx); return err }, "/jobs"},
 		{func() error { _, err := c.Upstreams(ctx); return err }, "/upstreams"},

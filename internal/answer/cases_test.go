@@ -83,6 +83,26 @@ func configOnly(e *Evidence) {
 	e.Facts, e.Tags = e.Facts[:1], nil
 }
 
+// onDebian lets the layers of a sample hold packages.
+func onDebian(main ...dossier.MainPackage) func(*sample) {
+	return func(s *sample) {
+		s.layers = 2
+		s.contents = &dossier.Contents{
+			Version:      "1+test",
+			Distribution: &dossier.Distribution{Path: "etc/os-release", ID: "debian", VersionID: "12", Name: "Debian GNU/Linux 12 (bookworm)", Ecosystem: "Debian:12"},
+			Layers: []dossier.LayerContents{
+				{Layer: digestOf("base"), Fact: digestOf("fact of base"), Set: digestOf("set of base"), Packages: map[string]int{"deb": 88}},
+				{Layer: digestOf("top"), Fact: digestOf("fact of top"), Set: digestOf("set of top"), Packages: map[string]int{"deb": 3, "npm": 40}},
+			},
+			Main: main,
+		}
+	}
+}
+
+func debNginx(version string) dossier.MainPackage {
+	return dossier.MainPackage{PURL: "pkg:deb/debian/nginx@" + version, Name: "nginx", Version: version, Path: "var/lib/dpkg/status", Why: "the package of that name"}
+}
+
 func whatCases() []judgeCase {
 	name := func(s *sample) { s.labels = nil }
 	return []judgeCase{
@@ -97,6 +117,14 @@ func whatCases() []judgeCase {
 		{row: "labelled", sample: nginx()},
 		{row: "labelled", variant: "index", sample: sample{name: nginxName, index: map[string]string{keyVersion: "v1.27.3"}, descriptor: map[string]string{keyVersion: "1.27.3"}}},
 		{row: "labelled", variant: "go", sample: goShop()},
+		{row: "labelled", variant: "and-packaged", sample: nginx().with(onDebian(debNginx("1.27.3-1~bookworm")))},
+		{row: "labelled", variant: "packaged", sample: nginx().with(name).with(onDebian(debNginx("1.26.0-1")))},
+		{row: "labelled", variant: "distribution", sample: sample{name: "docker.io/library/debian", tags: []string{"bookworm"}}.with(onDebian())},
+		{row: "labelled", variant: "not-all-read", sample: nginx().with(onDebian()).with(func(s *sample) {
+			s.contents.Missed = []dossier.Missed{{Layer: digestOf("top"), Path: "app/huge.jar", Reason: dossier.MissedFileSize, Detail: "the limit Archive is 1073741824 bytes"}}
+			s.contents.MissedCount = 3
+		})},
+		{row: "versions-disagree", variant: "packaged", sample: nginx().with(onDebian(debNginx("1.26.0-1")))},
 		{row: "go-program", sample: goShop().with(func(s *sample) {
 			p := *s.program
 			p.Version = "v0.0.0-20240501100000-8bd4b1d0a1b2"
@@ -104,6 +132,13 @@ func whatCases() []judgeCase {
 		})},
 		{row: "hint", sample: nginx().with(name).with(func(s *sample) { s.env = []string{"NGINX_VERSION=1.27.3", "NJS_VERSION=0.8"} })},
 		{row: "no-version", sample: nginx().with(func(s *sample) { s.labels = map[string]string{keyTitle: "Shop"} })},
+		{row: "contents", sample: nginx().with(name).with(onDebian())},
+		{row: "contents", variant: "without-name", sample: sample{}.with(onDebian())},
+		{row: "contents", variant: "several-mains", sample: nginx().with(name).with(onDebian(debNginx("1.26.0-1"), dossier.MainPackage{PURL: "pkg:npm/shop@1.0.0", Name: "shop", Version: "1.0.0"}))},
+		{row: "contents", variant: "on-known-base", sample: nginx().with(name).with(onDebian()), change: func(e *Evidence) { e.on(nginx(), 1) }},
+		{row: "contents", variant: "platforms", sample: nginx().with(name).with(onDebian()), change: func(e *Evidence) {
+			e.add(nginx().with(name).with(onDebian()).with(func(s *sample) { s.seed = "arm"; s.contents.Layers = s.contents.Layers[:1] }))
+		}},
 		{row: "base-only", sample: nginx().with(func(s *sample) { s.name, s.tags, s.layers = shopName, []string{"2024-05"}, 3 }),
 			change: func(e *Evidence) { e.on(nginx(), 1) }},
 		{row: "name-only", sample: nginx().with(name)},

@@ -38,7 +38,7 @@ type Evidence struct {
 // judged by Places: of cluster.run facts a popular image has thousands.
 func evidenceKinds() []dossier.FactKind {
 	return []dossier.FactKind{
-		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactName, dossier.FactTag,
+		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactContents, dossier.FactName, dossier.FactTag,
 	}
 }
 

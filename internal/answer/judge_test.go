@@ -169,7 +169,7 @@ func statusTables(t *testing.T) map[string]dossier.Status {
 // TestDetailsAreSpecified compares the keys of details with the specification.
 func TestDetailsAreSpecified(t *testing.T) {
 	want := map[dossier.Question]string{
-		dossier.What:            "created description licenses name os title version",
+		dossier.What:            "created description distribution licenses main missed name os packages title version",
 		dossier.Origin:          "authors baseDigest baseName builder firstSeen revision source tag vendor",
 		dossier.Rebuild:         "arguments base baseDigest builder gaps instructions revision source",
 		dossier.Vulnerabilities: "",

@@ -42,6 +42,7 @@ type parsed struct {
 	manifest origin.Manifest
 	config   origin.Config
 	program  dossier.GoBuild
+	contents dossier.Contents
 	name     dossier.NameBody
 	tag      dossier.TagBody
 
@@ -101,6 +102,8 @@ func parseBody(kind dossier.FactKind, body []byte) *parsed {
 		p.readConfig(body)
 	case dossier.FactGoBuild:
 		p.program, p.err = origin.ParseGoBuild(body)
+	case dossier.FactContents:
+		p.err = json.Unmarshal(body, &p.contents)
 	case dossier.FactName:
 		p.err = json.Unmarshal(body, &p.name)
 	case dossier.FactTag:

@@ -29,6 +29,7 @@ type sample struct {
 	history     []string // each made a layer; "# " before one that did not
 	layers      int      // at least; history adds more
 	program     *dossier.GoBuild
+	contents    *dossier.Contents
 	name        string // repository in which it was found
 	tags        []string
 }
@@ -98,6 +99,9 @@ func (s sample) evidence() Evidence {
 		fact(e.Subject, dossier.FactManifest, "image", time.Time{}, manifest))
 	if s.program != nil {
 		e.Facts = append(e.Facts, fact(e.Subject, dossier.FactGoBuild, "image", time.Time{}, must(s.program)))
+	}
+	if s.contents != nil {
+		e.Facts = append(e.Facts, fact(e.Subject, dossier.FactContents, "image", time.Time{}, must(s.contents)))
 	}
 	if s.descriptor != nil || s.index != nil {
 		e.wrap(s.descriptor, s.index)
@@ -179,6 +183,11 @@ func (e *Evidence) add(s sample) {
 	other.Platforms[0].Platform = "linux/arm64"
 	e.Platforms = append(e.Platforms, other.Platforms[0])
 	e.Facts = append(e.Facts, other.Facts[:2]...)
+	for _, f := range other.Facts[2:] {
+		if f.Kind == dossier.FactContents {
+			e.Facts = append(e.Facts, f)
+		}
+	}
 }
 
 // on lets the image be built on another sample, whose configuration is known.

@@ -22,6 +22,7 @@ type survey struct {
 	hints     []hint
 	configs   []config
 	programs  []program
+	held      []held
 	manifests map[dossier.Digest]*origin.Manifest
 	base      *Base // with the most layers; nil when none is known
 
@@ -80,6 +81,8 @@ func read(e Evidence, p Policy, with *Parser) *survey {
 			s.readConfig(f, body)
 		case dossier.FactGoBuild:
 			s.programs = append(s.programs, program{body.program, f})
+		case dossier.FactContents:
+			s.held = append(s.held, s.heldBy(f, &body.contents))
 		}
 	}
 	s.findBase()

@@ -18,14 +18,18 @@ import (
 
 // judgeWhat follows docs/spec/answers.md, "what".
 func judgeWhat(s *survey) dossier.Answer {
-	d := s.draft("name", "version", "title", "description", "licenses", "os", "created")
+	d := s.draft("name", "version", "title", "description", "licenses", "os", "created", "distribution", "packages", "main", "missed")
 	names := d.set("name", s.names()...)
-	versions := d.set("version", s.versions()...)
 	titles := d.set("title", s.titles()...)
+	versions := d.set("version", s.versions(titles)...)
 	d.set("description", agree(s.of(origin.Description), sameText)...)
 	licenses := d.set("licenses", agree(s.of(origin.Licenses), sameText)...)
 	d.set("os", s.systems()...)
 	created := d.set("created", s.created()...)
+	d.set("distribution", s.distributions()...)
+	d.set("packages", s.packageCounts()...)
+	d.set("main", s.mains()...)
+	d.set("missed", s.missed()...)
 
 	if s.unread() {
 		return d.unknown(s.whyUnread())
@@ -54,9 +58,21 @@ func judgeWhat(s *survey) dossier.Answer {
 				return d.answer(dossier.StatusWarn, summary, invalidNext(f), title, version, f)
 			}
 		}
-		return d.answer(dossier.StatusOK, summary, "", title, version)
+		return d.answer(dossier.StatusOK, summary, s.whatElse(""), title, version)
 	}
 	return s.whatWithoutVersion(d, title, titled)
+}
+
+// whatElse adds to what there is to do that not all of the image is known.
+func (s *survey) whatElse(next string) string {
+	n := 0
+	for _, h := range s.held {
+		n += h.MissedCount
+	}
+	if n > 0 {
+		next = strings.TrimSpace(next + " Not all of it could be read; missed says what.")
+	}
+	return next
 }
 
 // whatWithoutVersion judges an image that states no version.
@@ -73,10 +89,17 @@ func (s *survey) whatWithoutVersion(d *draft, title found, titled bool) dossier.
 		return d.answer(dossier.StatusWarn, title.text()+" "+h.Value+", by its environment", label, title, f)
 	}
 	if titled {
-		return d.answer(dossier.StatusWarn, title.text()+", version not stated", label, title)
+		return d.answer(dossier.StatusWarn, title.text()+", version not stated", s.whatElse(label), title)
 	}
 	name, named := s.bestName()
 	const labels = "Set the labels org.opencontainers.image.title and org.opencontainers.image.version when building."
+	if c, ok := s.summaryOfContents(); ok {
+		if named {
+			c.value = name.text() + ", " + c.text()
+			return d.answer(dossier.StatusWarn, c.text(), s.whatElse(labels), name, c)
+		}
+		return d.answer(dossier.StatusWarn, c.text(), s.whatElse(labels), c)
+	}
 	if base, ok := s.inheritedName(); ok && named {
 		return d.answer(dossier.StatusWarn, name.text()+" on "+base.text(), labels, name, base)
 	}
@@ -152,14 +175,27 @@ func (s *survey) names() []found {
 }
 
 // titles returns what the image is called by its labels, or else by the Go
-// program that it starts.
+// program that it starts, or by the package for which it is there, or by the
+// distribution that it is named for.
 func (s *survey) titles() []found {
 	titles := agree(s.of(origin.Title), strings.EqualFold)
+	main, _, mainKnown := s.mainPackage()
 	if len(valid(titles)) > 0 {
+		if mainKnown && slices.ContainsFunc(valid(titles), func(t found) bool { return strings.EqualFold(t.text(), main.text()) }) {
+			titles = merge(titles, main, strings.EqualFold)
+		}
 		return titles
 	}
 	for _, p := range s.programs {
 		titles = merge(titles, p.name(), sameText)
+	}
+	if mainKnown && len(valid(titles)) == 0 {
+		titles = merge(titles, main, sameText)
+	}
+	for _, n := range s.names() {
+		if system, _, ok := s.system(path.Base(n.text())); ok && len(valid(titles)) == 0 {
+			titles = merge(titles, system, sameText)
+		}
 	}
 	return titles
 }
@@ -181,8 +217,9 @@ func programName(g dossier.GoBuild) string {
 	return path.Base(main)
 }
 
-// versions returns what the labels and the Go program say of the version.
-func (s *survey) versions() []found {
+// versions returns what the labels and the Go program say of the version, and
+// which version of the package it is that the image is named for.
+func (s *survey) versions(titles []found) []found {
 	out := agree(s.of(origin.Version), sameVersion)
 	for _, p := range s.programs {
 		if !isRelease(p.Version) {
@@ -193,6 +230,19 @@ func (s *survey) versions() []found {
 			grade: dossier.GradeClaimed,
 			cites: []cite{{p.fact, "go.build", "version=" + p.Version, dossier.GradeClaimed}},
 		}, sameVersion)
+	}
+	named := func(name string) bool {
+		return slices.ContainsFunc(valid(titles), func(t found) bool { return strings.EqualFold(t.text(), name) })
+	}
+	if main, versions, ok := s.mainPackage(); ok && len(s.programs) == 0 && named(main.text()) {
+		for _, v := range versions {
+			out = merge(out, v, samePackaged)
+		}
+	}
+	for _, t := range valid(titles) {
+		if _, version, ok := s.system(t.text()); ok {
+			out = merge(out, version, samePackaged)
+		}
 	}
 	return out
 }

@@ -5,10 +5,12 @@ package api
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/render"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -152,6 +154,33 @@ func (h *Handler) changes(w http.ResponseWriter, r *http.Request, q query) error
 		return err
 	}
 	return h.respond(w, r, diff)
+}
+
+// sbom lists what an image holds, also in the formats of others.
+func (h *Handler) sbom(w http.ResponseWriter, r *http.Request, q query) error {
+	at, err := q.times()
+	if err != nil {
+		return err
+	}
+	var write func(io.Writer, dossier.SBOM) error
+	mediaType := jsonType
+	switch q.text("format") {
+	case "", "json":
+	case "cyclonedx":
+		write, mediaType = render.CycloneDX, cycloneType
+	case "spdx":
+		write, mediaType = render.SPDX, spdxType
+	default:
+		return q.invalid("format", "want json, cyclonedx or spdx")
+	}
+	s, err := h.config.Answers.SBOM(r.Context(), dossier.SBOMQuery{Ref: q.text("ref"), Platform: q.text("platform"), At: at})
+	if err != nil {
+		return err
+	}
+	if write == nil {
+		return h.respond(w, r, s)
+	}
+	return h.respondAs(w, r, mediaType, func(to io.Writer) error { return write(to, s) })
 }
 
 // clusters lists the clusters that are known.

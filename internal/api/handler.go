@@ -26,6 +26,7 @@ type Answerer interface {
 	Where(ctx context.Context, term string, limit int) (dossier.FoundList, error)
 	History(ctx context.Context, ref string, at time.Time) (dossier.History, error)
 	Changes(ctx context.Context, q dossier.TagDiffQuery) (dossier.TagDiff, error)
+	SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, error)
 	Watch(ctx context.Context, q dossier.ImagesQuery) iter.Seq2[dossier.Change, error]
 }
 
@@ -129,6 +130,7 @@ func routes() []route {
 		{path: "/api/v1/where", params: []string{"term", "limit"}, handle: (*Handler).where},
 		{path: "/api/v1/history", params: []string{"ref", "at"}, handle: (*Handler).history},
 		{path: "/api/v1/changes", params: []string{"repository", "from", "to", "after", "limit"}, handle: (*Handler).changes},
+		{path: "/api/v1/sbom", params: []string{"ref", "platform", "format", "at", "knownAt"}, handle: (*Handler).sbom},
 		{path: "/api/v1/clusters", handle: (*Handler).clusters},
 		{path: "/api/v1/jobs", handle: (*Handler).jobs},
 		{path: "/api/v1/upstreams", handle: (*Handler).upstreams},

@@ -63,6 +63,11 @@ func (a *answers) Changes(_ context.Context, q dossier.TagDiffQuery) (dossier.Ta
 	return dossier.TagDiff{Changes: []dossier.TagChange{}}, a.ask("changes %+v", q)
 }
 
+func (a *answers) SBOM(_ context.Context, q dossier.SBOMQuery) (dossier.SBOM, error) {
+	return dossier.SBOM{Name: q.Ref, Packages: []dossier.SBOMPackage{{PackageAt: dossier.PackageAt{Package: dossier.Package{PURL: "pkg:npm/a@1", Type: "npm", Name: "a", Version: "1"}}}}},
+		a.ask("sbom %s %s %v", q.Ref, q.Platform, q.At)
+}
+
 func (a *answers) Watch(ctx context.Context, _ dossier.ImagesQuery) iter.Seq2[dossier.Change, error] {
 	return func(yield func(dossier.Change, error) bool) {
 		for {

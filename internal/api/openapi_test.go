@@ -71,6 +71,7 @@ func results() map[string]any {
 		"/api/v1/digests/{digest}/tags": dossier.TagList{}, "/api/v1/where": dossier.FoundList{}, "/api/v1/history": dossier.History{},
 		"/api/v1/changes":  dossier.TagDiff{},
 		"/api/v1/clusters": dossier.ClusterList{}, "/api/v1/jobs": dossier.JobList{}, "/api/v1/upstreams": dossier.UpstreamList{}, "/api/v1/facts/{id}": dossier.Fact{},
+		"/api/v1/sbom":                    dossier.SBOM{},
 		"/api/v1/subjects/{digest}/facts": dossier.FactList{},
 	}
 }
@@ -216,6 +217,8 @@ func (w *walk) value(where string, s schema, typ reflect.Type) {
 		want = "string date-time"
 	case typ == reflect.TypeFor[[]byte]():
 		want = "string base64"
+	case typ == reflect.TypeFor[dossier.Symbols]():
+		want = "string"
 	case typ.Kind() == reflect.Slice:
 		want = "array"
 		if s.Items == nil {
@@ -272,6 +275,8 @@ func TestDocumentEnumsAgree(t *testing.T) {
 		"JobState":      {"ready", "leased", "parked"},
 		"UpstreamState": words(dossier.UpstreamUnknown, dossier.UpstreamOK, dossier.UpstreamFailing, dossier.UpstreamThrottled,
 			dossier.UpstreamOffline, dossier.UpstreamRemoved),
+		"Reason": words(dossier.MissedLayer, dossier.MissedFileSize, dossier.MissedCount, dossier.MissedName, dossier.MissedNesting, dossier.MissedInner,
+			dossier.MissedTime, dossier.MissedBroken, dossier.MissedLink, dossier.MissedIdentity),
 	}
 	for name, want := range tests {
 		if diff := cmp.Diff(want, s.Components.Schemas[name].Enum); diff != "" {

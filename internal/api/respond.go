@@ -20,6 +20,8 @@ const (
 	jsonType    = "application/json"
 	problemType = "application/problem+json"
 	linesType   = "application/x-ndjson"
+	cycloneType = "application/vnd.cyclonedx+json; version=1.6"
+	spdxType    = "application/spdx+json"
 
 	// minGzip is from how many bytes on a response is compressed: below, it
 	// costs more time than it saves.
@@ -90,6 +92,17 @@ func (h *Handler) respond(w http.ResponseWriter, r *http.Request, v any) error {
 	b := h.body(w, r)
 	defer b.free()
 	if err := encode(b, v); err != nil {
+		return b.broken(err)
+	}
+	return b.broken(b.Close())
+}
+
+// respondAs answers with what write writes, of a media type.
+func (h *Handler) respondAs(w http.ResponseWriter, r *http.Request, mediaType string, write func(io.Writer) error) error {
+	b := h.body(w, r)
+	defer b.free()
+	w.Header().Set("Content-Type", mediaType)
+	if err := write(b); err != nil {
 		return b.broken(err)
 	}
 	return b.broken(b.Close())

@@ -40,13 +40,16 @@ func allowed() []module {
 
 		{"github.com/opencontainers/image-spec", []string{"internal/image", "internal/testimage", "internal/demo"}, []string{"internal/cli", "internal/registry"}, "types of the OCI image specification"},
 		{"github.com/opencontainers/go-digest", []string{"internal/testimage"}, nil, "image-spec's digests"},
-		{"github.com/klauspost/compress", []string{"internal/layer"}, []string{"internal/contents", "internal/origin"}, "gzip and zstd layers"},
+		{"github.com/klauspost/compress", []string{"internal/layer", "internal/contents"}, nil, "gzip and zstd layers; contents of layers are kept as zstd"},
 
 		{"github.com/google/osv-scalibr", []string{"internal/contents"}, nil, "what makes packages out of files; it brings 60 modules along"},
 		{"github.com/google/osv-scalibr/semantic", []string{"internal/match"}, nil, "the order of versions; it needs nothing else"},
 		{"github.com/pandatix/go-cvss", []string{"internal/match"}, nil, "scores of CVSS vectors"},
 		{"github.com/erikvarga/go-rpmdb", nil, []string{"internal/contents/rpmdb/rpmdbtest"}, "what others read in databases of rpm"},
 		{"github.com/package-url/packageurl-go", []string{"internal/contents"}, nil, "package URLs"},
+		{"github.com/CycloneDX/cyclonedx-go", []string{"internal/render"}, nil, "bills of materials as CycloneDX"},
+		{"github.com/spdx/tools-golang", []string{"internal/render"}, nil, "bills of materials as SPDX"},
+		{"github.com/santhosh-tekuri/jsonschema/v6", nil, []string{"internal/render"}, "documents must be valid by their published schemas"},
 		{"github.com/go-jose/go-jose/v4", []string{"internal/registry/access"}, nil, "tokens: signing, verifying, key sets"},
 		{"golang.org/x/crypto", []string{"internal/registry/access"}, nil, "bcrypt"},
 

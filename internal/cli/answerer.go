@@ -26,6 +26,7 @@ type Answerer interface {
 	Where(ctx context.Context, term string, limit int) (dossier.FoundList, error)
 	History(ctx context.Context, ref string, at time.Time) (dossier.History, error)
 	Changes(ctx context.Context, q dossier.TagDiffQuery) (dossier.TagDiff, error)
+	SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, error)
 	Watch(ctx context.Context, q dossier.ImagesQuery) iter.Seq2[dossier.Change, error]
 }
 

@@ -103,7 +103,7 @@ Marks: ✓ ok, ! look here, ✗ bad, ? not known.`,
 	f.StringVar(&opt.sort, "sort", "image", "order by `key`: image, digest, pods, or a question (worst first)")
 	f.StringVar(&opt.filter, "filter", "", "only images that match `conditions` such as currency=warn,namespace=prod,image~nginx")
 	f.BoolVarP(&opt.watch, "watch", "w", false, "after the list, follow changes until interrupted")
-	f.BoolVar(&opt.layers, "layers", false, "read layers too, to see which programs the images start")
+	f.BoolVar(&opt.layers, "layers", false, "read layers too, to see what the images hold")
 	return cmd
 }
 

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -55,22 +57,27 @@ func dataDir(env map[string]string) string {
 
 // outputFlags say how a result is printed.
 type outputFlags struct {
+	more      []string // forms that the command has beside the usual ones
 	format    string
 	noHeaders bool
 	color     string
 }
 
 func (o *outputFlags) register(f *pflag.FlagSet) {
-	f.StringVarP(&o.format, "output", "o", "table", "`form` of the output: table, wide, json, yaml")
+	f.StringVarP(&o.format, "output", "o", "table", "`form` of the output: "+strings.Join(o.forms(), ", "))
 	f.BoolVar(&o.noHeaders, "no-headers", false, "no titles above the columns")
 	f.StringVar(&o.color, "color", "auto", "`when` to use colours: auto (on a terminal), always, never")
 }
 
+// forms are the forms of output that there are.
+func (o *outputFlags) forms() []string {
+	return slices.Concat([]string{"table", "wide", "json", "yaml"}, o.more)
+}
+
 func (o *outputFlags) check() error {
-	switch o.format {
-	case "table", "wide", "json", "yaml":
-	default:
-		return usageError{dossier.Errorf(dossier.KindInvalid, "reading flag", "--output="+o.format, "want table, wide, json or yaml")}
+	if forms := o.forms(); !slices.Contains(forms, o.format) {
+		last := len(forms) - 1
+		return usageError{dossier.Errorf(dossier.KindInvalid, "reading flag", "--output="+o.format, "want "+strings.Join(forms[:last], ", ")+" or "+forms[last])}
 	}
 	switch o.color {
 	case "auto", "always", "never":

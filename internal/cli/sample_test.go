@@ -46,6 +46,26 @@ func webImage(platform, version string) testimage.Image {
 	return im
 }
 
+// debianImage has a package database.
+func debianImage() testimage.Image {
+	return testimage.Image{Created: built(), Cmd: []string{"bash"}, Layers: []testimage.Layer{{CreatedBy: "ADD rootfs.tar / # buildkit", Files: map[string]testimage.File{
+		"etc/os-release":      testimage.Text("PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"\n"),
+		"var/lib/dpkg/status": testimage.Text("Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: 5.2.15-2\n\n"),
+	}}}}
+}
+
+// shopImage is an application on it.
+func shopImage(platform, manifest string) testimage.Image {
+	im := debianImage()
+	im.Platform, im.WorkingDir, im.Cmd = platform, "/app", []string{"npm", "start"}
+	im.Layers = append(im.Layers, testimage.Layer{CreatedBy: "COPY . /app # buildkit", Files: map[string]testimage.File{"app/package.json": testimage.Text(manifest)}})
+	return im
+}
+
+func shopManifest(version string) string {
+	return `{"name": "shop", "version": "` + version + `", "license": "MIT"}`
+}
+
 // samples are the images that scripts use, by name.
 func samples() map[string]testimage.Builder {
 	return map[string]testimage.Builder{
@@ -55,8 +75,13 @@ func samples() map[string]testimage.Builder {
 		"multi": testimage.Of(
 			webImage("linux/amd64", "1.0.0"), webImage("linux/arm64", "1.0.0"),
 		),
-		"env":  testimage.Image{Created: built(), Env: []string{"NGINX_VERSION=1.27.0"}, Layers: baseImage("linux/amd64").Layers},
-		"bare": testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"x": testimage.Text("x")}}}},
+		"debian":    debianImage(),
+		"shop":      shopImage("", shopManifest("2.0.0")),
+		"shop2":     shopImage("", shopManifest("2.1.0")),
+		"multishop": testimage.Of(shopImage("linux/amd64", shopManifest("2.0.0")), shopImage("linux/arm64", shopManifest("2.1.0"))),
+		"torn":      shopImage("", `{"name": "shop", "versi`),
+		"env":       testimage.Image{Created: built(), Env: []string{"NGINX_VERSION=1.27.0"}, Layers: baseImage("linux/amd64").Layers},
+		"bare":      testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"x": testimage.Text("x")}}}},
 		"hostile": testimage.Image{Created: built(), Labels: map[string]string{
 			ocispec.AnnotationTitle: "evil\x1b[2J\ntitle", ocispec.AnnotationVersion: "1",
 		}},

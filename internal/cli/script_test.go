@@ -96,6 +96,8 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			"mask":      scriptMask,
 			"serve":     scriptServe,
 			"now":       scriptNow,
+
+			"eventually": scriptEventually,
 		},
 	}
 }
@@ -248,6 +250,24 @@ func scriptAwait(ts *testscript.TestScript, neg bool, args []string) {
 	for end := time.Now().Add(30 * time.Second); r.Count("", args[1]) == 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			ts.Fatalf("nobody asks %s for %s", args[0], args[1])
+		}
+	}
+}
+
+// scriptEventually: eventually ARG... calls the program until it succeeds, for
+// what a server does by itself.
+func scriptEventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: eventually ARG...")
+	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var stderr strings.Builder
+		code := cli.Run(context.Background(), append([]string{"dossier"}, args...), nil, strings.NewReader(""), io.Discard, &stderr)
+		if code == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("dossier %s ends with %d: %s", strings.Join(args, " "), code, stderr.String())
 		}
 	}
 }

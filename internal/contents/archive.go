@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/google/osv-scalibr/extractor/filesystem/language/java/archive"
+
+	"dossier.dev/dossier"
 )
 
 // budget is what all archives within one may hold.
@@ -25,7 +27,7 @@ func (r *reader) unzip(ctx context.Context, e extractor, in input, left *budget,
 	table := &tableReader{r: in.body, left: r.limits.Directory + tableOverhead}
 	z, err := zip.NewReader(table, in.body.Size())
 	if table.exceeded {
-		return nil, &missedError{MissedInner, fmt.Sprintf("the limit Directory of its table of contents is %d bytes", r.limits.Directory)}
+		return nil, &missedError{dossier.MissedInner, fmt.Sprintf("the limit Directory of its table of contents is %d bytes", r.limits.Directory)}
 	}
 	if err != nil {
 		return nil, err
@@ -33,7 +35,7 @@ func (r *reader) unzip(ctx context.Context, e extractor, in input, left *budget,
 	table.unlimited = true
 	for _, f := range z.File {
 		if isArchiveManifest(f.Name) && f.UncompressedSize64 > uint64(r.limits.Manifest) {
-			return nil, &missedError{MissedInner, fmt.Sprintf("%s has %d bytes, the limit Manifest is %d", f.Name, f.UncompressedSize64, r.limits.Manifest)}
+			return nil, &missedError{dossier.MissedInner, fmt.Sprintf("%s has %d bytes, the limit Manifest is %d", f.Name, f.UncompressedSize64, r.limits.Manifest)}
 		}
 	}
 	found, err := e.run(ctx, in)
@@ -51,12 +53,12 @@ func (r *reader) unzip(ctx context.Context, e extractor, in input, left *budget,
 		if m, ok := errors.AsType[*missedError](innerErr); ok {
 			r.miss(in.path+"!/"+f.Name, m.reason, m.detail)
 		} else if innerErr != nil {
-			r.miss(in.path+"!/"+f.Name, MissedBroken, innerErr.Error())
+			r.miss(in.path+"!/"+f.Name, dossier.MissedBroken, innerErr.Error())
 		}
 		found = append(found, more...)
 	}
 	if err == nil && len(found) == 0 && inner == 0 && archive.IsArchive(in.path) {
-		err = &missedError{MissedIdentity, "it does not say which package it is"}
+		err = &missedError{dossier.MissedIdentity, "it does not say which package it is"}
 	}
 	return found, err
 }
@@ -66,14 +68,14 @@ func (r *reader) unzipInner(ctx context.Context, e extractor, outer input, f *zi
 	size := int64(f.UncompressedSize64)
 	switch {
 	case depth > r.limits.Nesting:
-		return nil, &missedError{MissedNesting, fmt.Sprintf("it lies %d archives deep, the limit Nesting is %d", depth, r.limits.Nesting)}
+		return nil, &missedError{dossier.MissedNesting, fmt.Sprintf("it lies %d archives deep, the limit Nesting is %d", depth, r.limits.Nesting)}
 	case f.UncompressedSize64 > uint64(r.limits.Archive):
-		return nil, &missedError{MissedFileSize, fmt.Sprintf("it has %d bytes, the limit Archive is %d", f.UncompressedSize64, r.limits.Archive)}
+		return nil, &missedError{dossier.MissedFileSize, fmt.Sprintf("it has %d bytes, the limit Archive is %d", f.UncompressedSize64, r.limits.Archive)}
 	case size > left.bytes:
-		return nil, &missedError{MissedInner, fmt.Sprintf("archives within one have more than %d bytes, the limit Inner", r.limits.Inner)}
+		return nil, &missedError{dossier.MissedInner, fmt.Sprintf("archives within one have more than %d bytes, the limit Inner", r.limits.Inner)}
 	}
 	if r.looked++; r.looked > r.limits.Files {
-		return nil, &missedError{MissedCount, fmt.Sprintf("there are more than %d files to look into", r.limits.Files)}
+		return nil, &missedError{dossier.MissedCount, fmt.Sprintf("there are more than %d files to look into", r.limits.Files)}
 	}
 	left.bytes -= size
 	body, err := f.Open()

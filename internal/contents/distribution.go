@@ -8,22 +8,14 @@ import (
 	"strings"
 
 	"github.com/package-url/packageurl-go"
+
+	"dossier.dev/dossier"
 )
-
-// Distribution is the operating system that an image says it is made from.
-type Distribution struct {
-	Release
-	Ecosystem string `json:"ecosystem,omitempty"` // as OSV names it: "Debian:12", "Alpine:v3.20"; empty: OSV has none
-}
-
-func newDistribution(r Release) *Distribution {
-	return &Distribution{Release: r, Ecosystem: osvDistribution(r)}
-}
 
 // osvDistribution names a distribution and its release as OSV does (OSV schema,
 // "Defined ecosystems"), or "" when OSV does not know it or the release is not
 // told.
-func osvDistribution(r Release) string {
+func osvDistribution(r dossier.Distribution) string {
 	major, rest, _ := strings.Cut(r.VersionID, ".")
 	minor, _, _ := strings.Cut(rest, ".")
 	switch r.ID {
@@ -72,7 +64,7 @@ func osvDistribution(r Release) string {
 }
 
 // ubuntu names a release of Ubuntu: every second April's is supported for long.
-func ubuntu(r Release) string {
+func ubuntu(r dossier.Distribution) string {
 	year, month, _ := strings.Cut(r.VersionID, ".")
 	n, err := strconv.Atoi(year)
 	if err == nil && n%2 == 0 && month == "04" {
@@ -114,11 +106,11 @@ func languageEcosystem(kind string) string {
 }
 
 // ecosystemOf returns OSV's name for where a package comes from, or "".
-func ecosystemOf(p Package, d *Distribution) string {
+func ecosystemOf(p Package, d *dossier.Distribution) string {
 	switch {
 	case !p.ofDistribution():
 		return languageEcosystem(p.Type)
-	case d != nil && d.manages(p.Type):
+	case d != nil && manages(d, p.Type):
 		return d.Ecosystem
 	}
 	return ""
@@ -126,7 +118,7 @@ func ecosystemOf(p Package, d *Distribution) string {
 
 // manages reports whether a type of package is that of the distribution. An
 // image of Debian may hold rpm's database, for a chroot or by mistake.
-func (d *Distribution) manages(kind string) bool {
+func manages(d *dossier.Distribution, kind string) bool {
 	for _, id := range append([]string{d.ID}, d.Like...) {
 		switch id {
 		case "debian", "ubuntu":
@@ -142,7 +134,7 @@ func (d *Distribution) manages(kind string) bool {
 }
 
 // purlOf returns the package URL of a package (purl specification 1.0).
-func purlOf(p Package, d *Distribution) string {
+func purlOf(p Package, d *dossier.Distribution) string {
 	u := packageurl.PackageURL{Type: p.Type, Name: p.Name, Version: p.Version}
 	qualifiers := map[string]string{}
 	switch p.Type {
@@ -153,7 +145,7 @@ func purlOf(p Package, d *Distribution) string {
 		if p.Epoch != 0 {
 			qualifiers["epoch"] = strconv.Itoa(p.Epoch)
 		}
-		if d != nil && d.manages(p.Type) {
+		if d != nil && manages(d, p.Type) {
 			u.Namespace = purlNamespace(d.ID)
 			qualifiers["distro"] = strings.TrimSuffix(d.ID+"-"+d.VersionID, "-")
 		}

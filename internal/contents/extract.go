@@ -127,6 +127,7 @@ func ofScalibr(e filesystem.Extractor, sort sort) extractor {
 					packages = append(packages, converted)
 				}
 			}
+			licensed(e.Name(), in, packages)
 			return packages, err
 		},
 	}

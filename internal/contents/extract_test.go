@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/contents/rpmdb/rpmdbtest"
 )
 
@@ -114,25 +115,25 @@ func TestResultIsAFunctionOfBytes(t *testing.T) {
 func TestParseRelease(t *testing.T) {
 	for _, tt := range []struct {
 		path, body string
-		want       Release
+		want       dossier.Distribution
 		ecosystem  string
 	}{
-		{"etc/os-release", debian12, Release{ID: "debian", VersionID: "12", Codename: "bookworm", Name: "Debian GNU/Linux 12 (bookworm)"}, "Debian:12"},
-		{"etc/os-release", "ID=alpine\nVERSION_ID=3.20.3\n", Release{ID: "alpine", VersionID: "3.20.3"}, "Alpine:v3.20"},
-		{"etc/os-release", "ID=alpine\nVERSION_ID=3.21_alpha20240923\n", Release{ID: "alpine", VersionID: "3.21_alpha20240923"}, ""},
-		{"etc/os-release", "ID=ubuntu\nVERSION_ID=\"22.04\"\nID_LIKE=debian\n", Release{ID: "ubuntu", VersionID: "22.04", Like: []string{"debian"}}, "Ubuntu:22.04:LTS"},
-		{"etc/os-release", "ID=ubuntu\nVERSION_ID='23.10'\n", Release{ID: "ubuntu", VersionID: "23.10"}, "Ubuntu:23.10"},
-		{"etc/os-release", "ID=\"almalinux\"\nVERSION_ID=\"9.4\"\nID_LIKE=\"rhel centos fedora\"", Release{ID: "almalinux", VersionID: "9.4", Like: []string{"rhel", "centos", "fedora"}}, "AlmaLinux:9"},
-		{"etc/os-release", "ID=rocky\nVERSION_ID=8.9", Release{ID: "rocky", VersionID: "8.9"}, "Rocky Linux:8"},
-		{"etc/os-release", "ID=sles\nVERSION_ID=15.5", Release{ID: "sles", VersionID: "15.5"}, "SUSE:Linux Enterprise Server 15 SP5"},
-		{"etc/os-release", "ID=wolfi\nVERSION_ID=20230201", Release{ID: "wolfi", VersionID: "20230201"}, "Wolfi"},
-		{"etc/os-release", "ID=debian\nPRETTY_NAME=\"trixie \\\"sid\\\"\"", Release{ID: "debian", Name: "trixie \"sid\""}, ""},
-		{"etc/redhat-release", "CentOS release 6.10 (Final)\n", Release{ID: "centos", VersionID: "6.10", Name: "CentOS release 6.10 (Final)"}, ""},
-		{"etc/redhat-release", "Red Hat Enterprise Linux Server release 7.9 (Maipo)\n", Release{ID: "rhel", VersionID: "7.9", Name: "Red Hat Enterprise Linux Server release 7.9 (Maipo)"}, "Red Hat:7"},
-		{"etc/debian_version", "6.0.10\n", Release{ID: "debian", VersionID: "6.0.10"}, "Debian:6"},
-		{"etc/os-release", "nothing", Release{}, ""},
-		{"etc/redhat-release", "nothing", Release{}, ""},
-		{"etc/debian_version", "", Release{}, ""},
+		{"etc/os-release", debian12, dossier.Distribution{ID: "debian", VersionID: "12", Codename: "bookworm", Name: "Debian GNU/Linux 12 (bookworm)"}, "Debian:12"},
+		{"etc/os-release", "ID=alpine\nVERSION_ID=3.20.3\n", dossier.Distribution{ID: "alpine", VersionID: "3.20.3"}, "Alpine:v3.20"},
+		{"etc/os-release", "ID=alpine\nVERSION_ID=3.21_alpha20240923\n", dossier.Distribution{ID: "alpine", VersionID: "3.21_alpha20240923"}, ""},
+		{"etc/os-release", "ID=ubuntu\nVERSION_ID=\"22.04\"\nID_LIKE=debian\n", dossier.Distribution{ID: "ubuntu", VersionID: "22.04", Like: []string{"debian"}}, "Ubuntu:22.04:LTS"},
+		{"etc/os-release", "ID=ubuntu\nVERSION_ID='23.10'\n", dossier.Distribution{ID: "ubuntu", VersionID: "23.10"}, "Ubuntu:23.10"},
+		{"etc/os-release", "ID=\"almalinux\"\nVERSION_ID=\"9.4\"\nID_LIKE=\"rhel centos fedora\"", dossier.Distribution{ID: "almalinux", VersionID: "9.4", Like: []string{"rhel", "centos", "fedora"}}, "AlmaLinux:9"},
+		{"etc/os-release", "ID=rocky\nVERSION_ID=8.9", dossier.Distribution{ID: "rocky", VersionID: "8.9"}, "Rocky Linux:8"},
+		{"etc/os-release", "ID=sles\nVERSION_ID=15.5", dossier.Distribution{ID: "sles", VersionID: "15.5"}, "SUSE:Linux Enterprise Server 15 SP5"},
+		{"etc/os-release", "ID=wolfi\nVERSION_ID=20230201", dossier.Distribution{ID: "wolfi", VersionID: "20230201"}, "Wolfi"},
+		{"etc/os-release", "ID=debian\nPRETTY_NAME=\"trixie \\\"sid\\\"\"", dossier.Distribution{ID: "debian", Name: "trixie \"sid\""}, ""},
+		{"etc/redhat-release", "CentOS release 6.10 (Final)\n", dossier.Distribution{ID: "centos", VersionID: "6.10", Name: "CentOS release 6.10 (Final)"}, ""},
+		{"etc/redhat-release", "Red Hat Enterprise Linux Server release 7.9 (Maipo)\n", dossier.Distribution{ID: "rhel", VersionID: "7.9", Name: "Red Hat Enterprise Linux Server release 7.9 (Maipo)"}, "Red Hat:7"},
+		{"etc/debian_version", "6.0.10\n", dossier.Distribution{ID: "debian", VersionID: "6.0.10"}, "Debian:6"},
+		{"etc/os-release", "nothing", dossier.Distribution{}, ""},
+		{"etc/redhat-release", "nothing", dossier.Distribution{}, ""},
+		{"etc/debian_version", "", dossier.Distribution{}, ""},
 	} {
 		got, ok := parseRelease(tt.path, []byte(tt.body))
 		if ok != (tt.want.ID != "") {
@@ -146,7 +147,7 @@ func TestParseRelease(t *testing.T) {
 		if diff := cmp.Diff(tt.want, got); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", tt.body, diff)
 		}
-		if e := newDistribution(got).Ecosystem; e != tt.ecosystem {
+		if e := osvDistribution(got); e != tt.ecosystem {
 			t.Errorf("%q: got ecosystem %q, want %q", tt.body, e, tt.ecosystem)
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"dossier.dev/dossier"
 )
 
 // maxHelped is how many bytes of helpers and of files that wait for them are
@@ -123,7 +125,7 @@ func (r *reader) finish() LayerResult {
 		}
 	}
 	for _, target := range slices.Sorted(maps.Keys(r.linked)) {
-		r.miss(r.linked[target][0], MissedLink, "it is a hard link to "+target+", which is not a file of the layer")
+		r.miss(r.linked[target][0], dossier.MissedLink, "it is a hard link to "+target+", which is not a file of the layer")
 	}
 	for _, p := range slices.Sorted(maps.Keys(r.files)) {
 		f := r.files[p]
@@ -143,7 +145,7 @@ func (r *reader) finish() LayerResult {
 	slices.Sort(r.out.Opaque)
 	r.out.Removed, r.out.Opaque = slices.Compact(r.out.Removed), slices.Compact(r.out.Opaque)
 	if r.missed > 0 {
-		r.out.Missed = append(r.out.Missed, Missed{Reason: MissedCount, Detail: fmt.Sprintf("%d more were missed and are not listed", r.missed)})
+		r.out.Missed = append(r.out.Missed, dossier.Missed{Reason: dossier.MissedCount, Detail: fmt.Sprintf("%d more were missed and are not listed", r.missed)})
 	}
 	return r.out
 }

@@ -15,9 +15,9 @@ import (
 
 // Image is what an image holds: the fold of its layers.
 type Image struct {
-	Distribution *Distribution `json:"distribution,omitempty"` // nil: no layer tells, or none that is still seen
-	Packages     []Found       `json:"packages"`               // by purl, layer, path
-	Missed       []Missed      `json:"missed,omitempty"`       // as the layers say, base first
+	Distribution *dossier.Distribution `json:"distribution,omitempty"` // nil: no layer tells, or none that is still seen
+	Packages     []Found               `json:"packages"`               // by purl, layer, path
+	Missed       []dossier.Missed      `json:"missed,omitempty"`       // as the layers say, base first
 }
 
 // Found is a package of an image, at one place.
@@ -37,11 +37,28 @@ type Found struct {
 // lies beneath, an entry replaces what has its path, one that is no directory
 // replaces a directory and all in it, and what is written through a symbolic
 // link of a lower layer lies where that leads.
-func Fold(layers []LayerResult) Image {
+func Fold(layers []LayerResult) Image { return Lay(layers).Image() }
+
+// Stack is layers laid over one another.
+type Stack struct {
+	layers []LayerResult
+	tree   *tree
+}
+
+// Lay lays layers over one another, base first.
+func Lay(layers []LayerResult) *Stack {
 	t := newTree()
-	var image Image
 	for i := range layers {
 		t.lay(i, &layers[i])
+	}
+	return &Stack{layers, t}
+}
+
+// Image returns what is seen from above.
+func (s *Stack) Image() Image {
+	t, layers := s.tree, s.layers
+	var image Image
+	for i := range layers {
 		for _, m := range layers[i].Missed {
 			m.Layer = layers[i].Digest
 			image.Missed = append(image.Missed, m)
@@ -60,9 +77,7 @@ func Fold(layers []LayerResult) Image {
 			image.Packages = append(image.Packages, found)
 		}
 	}
-	slices.SortFunc(image.Packages, func(a, b Found) int {
-		return cmp.Or(cmp.Compare(a.PURL, b.PURL), cmp.Compare(a.Position, b.Position), cmp.Compare(a.Path, b.Path), comparePackages(a.Package, b.Package))
-	})
+	slices.SortFunc(image.Packages, compareFound)
 	// A distribution's package is installed once, however many databases list it.
 	image.Packages = slices.CompactFunc(image.Packages, func(a, b Found) bool { return a.ofDistribution() && a.key() == b.key() })
 	return image
@@ -79,6 +94,7 @@ func (p Package) key() key { return key{p.Type, p.Name, p.Version, p.Arch, p.Inn
 // place is a file that is seen at a path.
 type place struct {
 	path  string
+	layer int // from which the file is
 	file  *File
 	since map[key]int // the layer from which on a package was listed there
 }
@@ -87,12 +103,12 @@ type place struct {
 // symbolic link in them but the last element.
 type tree struct {
 	files    map[string]place
-	releases map[string]Release
+	releases map[string]dossier.Distribution
 	links    map[string]string
 }
 
 func newTree() *tree {
-	return &tree{files: map[string]place{}, releases: map[string]Release{}, links: map[string]string{}}
+	return &tree{files: map[string]place{}, releases: map[string]dossier.Distribution{}, links: map[string]string{}}
 }
 
 // lay puts layer i on top.
@@ -124,7 +140,7 @@ func (t *tree) lay(i int, l *LayerResult) {
 					since[pkg.key()] = i
 				}
 			}
-			t.files[p] = place{p, f, since}
+			t.files[p] = place{p, i, f, since}
 		}
 	}
 }
@@ -175,7 +191,7 @@ func (t *tree) hide(l *LayerResult, hidden func(string) bool) {
 		}
 	}
 	t.files = files
-	maps.DeleteFunc(t.releases, func(p string, _ Release) bool { return gone(p) })
+	maps.DeleteFunc(t.releases, func(p string, _ dossier.Distribution) bool { return gone(p) })
 }
 
 // seen returns the files, each at one place: its own path, or else the first of
@@ -193,10 +209,11 @@ func (t *tree) seen() []place {
 
 // distribution returns what the image says it is: the release file at the two
 // places of os-release(5), the first that is there, or those of older systems.
-func (t *tree) distribution() *Distribution {
+func (t *tree) distribution() *dossier.Distribution {
 	for _, p := range []string{"etc/os-release", "usr/lib/os-release", "etc/redhat-release", "etc/debian_version"} {
 		if r, ok := t.releases[t.resolve(p)]; ok {
-			return newDistribution(r)
+			r.Ecosystem = osvDistribution(r)
+			return &r
 		}
 	}
 	return nil
@@ -253,15 +270,15 @@ type aliases map[string][]string
 // aliases returns the links to directories in which there is something to be
 // seen.
 func (t *tree) aliases() aliases {
+	return t.aliasesTo(slices.AppendSeq(slices.Collect(maps.Keys(t.files)), maps.Keys(t.releases))...)
+}
+
+// aliasesTo returns the links to directories on the way to paths.
+func (t *tree) aliasesTo(paths ...string) aliases {
 	dirs := map[string]bool{}
-	for _, paths := range []func(func(string) bool){
-		func(yield func(string) bool) { maps.Keys(t.files)(yield) },
-		func(yield func(string) bool) { maps.Keys(t.releases)(yield) },
-	} {
-		for p := range paths {
-			for dir := path.Dir(p); dir != "." && !dirs[dir]; dir = path.Dir(dir) {
-				dirs[dir] = true
-			}
+	for _, p := range paths {
+		for dir := path.Dir(p); dir != "." && !dirs[dir]; dir = path.Dir(dir) {
+			dirs[dir] = true
 		}
 	}
 	a := aliases{}

@@ -62,6 +62,9 @@ func (h *holder) hold(r io.Reader, size int64) (io.ReaderAt, int64, error) {
 			return nil, 0, noRoom(err)
 		}
 		h.spool = f
+		// Where that can be done the name goes at once: a process that dies leaves
+		// nothing behind.
+		_ = os.Remove(f.Name())
 	}
 	if err := errors.Join(h.spool.Truncate(0), rewind(h.spool)); err != nil {
 		return nil, 0, noRoom(err)

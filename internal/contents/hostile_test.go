@@ -136,7 +136,7 @@ func TestTruncatedLayers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if len(r.Missed) == 0 || r.Missed[0].Reason != MissedLayer && r.Missed[0].Reason != MissedFileSize || r.DiffID != "" {
+		if len(r.Missed) == 0 || r.Missed[0].Reason != dossier.MissedLayer && r.Missed[0].Reason != dossier.MissedFileSize || r.DiffID != "" {
 			t.Errorf("%s: got diffID %q, missed %v", name, r.DiffID, r.Missed)
 		}
 	}

@@ -148,7 +148,7 @@ func purls(image Image) []string {
 }
 
 // reasons returns "path reason" of what was missed.
-func reasons(list []Missed) []string {
+func reasons(list []dossier.Missed) []string {
 	var out []string
 	for _, m := range list {
 		out = append(out, m.Path+" "+string(m.Reason))

@@ -9,6 +9,8 @@ import (
 	"io"
 	"path"
 	"strings"
+
+	"dossier.dev/dossier"
 )
 
 // owners says which package of the distribution installed a file, by the hash
@@ -58,7 +60,7 @@ func isOwnerList(p string) bool {
 // takeOwnerList reads one: a path, or a checksum and a path, a line.
 func (r *reader) takeOwnerList(p string, size int64, body io.Reader) error {
 	if size > r.limits.Manifest {
-		r.miss(p, MissedFileSize, errTooLarge(fmt.Sprintf("list of %d bytes", size), "Manifest", r.limits.Manifest).Error())
+		r.miss(p, dossier.MissedFileSize, errTooLarge(fmt.Sprintf("list of %d bytes", size), "Manifest", r.limits.Manifest).Error())
 		return nil
 	}
 	base := path.Base(p)

@@ -160,7 +160,7 @@ func (r *reader) read(ctx context.Context, l Layer) error {
 	r.out.Digest, r.out.DiffID = sum.Digest, sum.DiffID
 	r.out.Size, r.out.Unpacked, r.out.Entries = sum.Size, sum.Unpacked, sum.Entries
 	if err != nil {
-		r.miss("", MissedLayer, cause(err))
+		r.miss("", dossier.MissedLayer, cause(err))
 	}
 	if len(r.linked) > 0 {
 		_, err := layer.Walk(ctx, l, r.limits.layer(), func(h *tar.Header, body io.Reader) error { return r.takeLinked(ctx, h, body) })

@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/google/osv-scalibr/extractor/filesystem/language/golang/gobinary"
+
+	"dossier.dev/dossier"
 )
 
 const (
@@ -31,7 +33,7 @@ type reader struct {
 
 	out      LayerResult
 	files    map[string]*File
-	releases map[string]Release
+	releases map[string]dossier.Distribution
 	links    map[string]string
 	owners   owners
 	missed   int // Missed beyond maxMissed
@@ -57,14 +59,16 @@ func newReader(limits Limits, dir string, all []extractor) *reader {
 		limits: limits, dir: dir,
 		out:      LayerResult{Version: Version},
 		files:    map[string]*File{},
-		releases: map[string]Release{},
+		releases: map[string]dossier.Distribution{},
 		links:    map[string]string{},
 		owners:   owners{},
 		helpers:  memoryFS{},
 		linked:   map[string][]string{},
 		sources:  map[string]string{},
 	}
-	r.extractors = append(slices.Clone(all), extractor{"rpm", database, isRPM, r.extractRPM})
+	r.extractors = append(slices.Clone(all),
+		extractor{"rpm", database, isRPM, r.extractRPM},
+		extractor{"go", program, filesystemExecutable, r.extractGo})
 	return r
 }
 
@@ -83,12 +87,12 @@ func (r *reader) holder(depth int) *holder {
 }
 
 // miss notes that something was not read.
-func (r *reader) miss(p string, reason Reason, detail string) {
+func (r *reader) miss(p string, reason dossier.Reason, detail string) {
 	if len(r.out.Missed) >= maxMissed {
 		r.missed++
 		return
 	}
-	r.out.Missed = append(r.out.Missed, Missed{Path: printable(p), Reason: reason, Detail: printable(detail)})
+	r.out.Missed = append(r.out.Missed, dossier.Missed{Path: printable(p), Reason: reason, Detail: printable(detail)})
 }
 
 // cleanName returns the path of an entry without a slash in front. Whatever it
@@ -98,7 +102,7 @@ func cleanName(name string) string { return path.Clean("/" + name)[1:] }
 // take looks at one entry of the layer.
 func (r *reader) take(ctx context.Context, h *tar.Header, body io.Reader) error {
 	if len(h.Name) > r.limits.Name || len(h.Linkname) > r.limits.Name {
-		r.miss(h.Name, MissedName, fmt.Sprintf("its name or target has more than %d bytes", r.limits.Name))
+		r.miss(h.Name, dossier.MissedName, fmt.Sprintf("its name or target has more than %d bytes", r.limits.Name))
 		return nil
 	}
 	p := cleanName(h.Name)
@@ -115,7 +119,7 @@ func (r *reader) take(ctx context.Context, h *tar.Header, body io.Reader) error 
 	switch h.Typeflag {
 	case tar.TypeSymlink:
 		if len(r.links) >= r.limits.Links {
-			r.miss(p, MissedCount, fmt.Sprintf("there are more than %d symbolic links", r.limits.Links))
+			r.miss(p, dossier.MissedCount, fmt.Sprintf("there are more than %d symbolic links", r.limits.Links))
 			return nil
 		}
 		r.links[p] = h.Linkname
@@ -135,7 +139,7 @@ func (r *reader) takeMark(p string) bool {
 	}
 	dir = strings.TrimSuffix(dir, "/")
 	if len(r.out.Removed)+len(r.out.Opaque) >= r.limits.Removed {
-		r.miss(p, MissedCount, fmt.Sprintf("there are more than %d whiteouts", r.limits.Removed))
+		r.miss(p, dossier.MissedCount, fmt.Sprintf("there are more than %d whiteouts", r.limits.Removed))
 		return true
 	}
 	name := base[len(whiteout):]
@@ -197,18 +201,22 @@ func (r *reader) look(ctx context.Context, p string, info fileInfo, body io.Read
 	if !isProgram(head[:n]) {
 		wanted = slices.DeleteFunc(wanted, func(e extractor) bool { return e.sort == program })
 	}
+	var large error
 	wanted = slices.DeleteFunc(wanted, func(e extractor) bool {
 		limit, name := r.sizeLimit(e.sortOf(p))
-		if info.size > limit {
-			r.miss(p, MissedFileSize, errTooLarge(fmt.Sprintf("%s file of %d bytes", e.name, info.size), name, limit).Error())
+		if info.size > limit && large == nil {
+			large = errTooLarge(fmt.Sprintf("%s file of %d bytes", e.name, info.size), name, limit)
 		}
 		return info.size > limit
 	})
+	if large != nil {
+		r.missError(p, large)
+	}
 	if len(wanted) == 0 {
 		return nil
 	}
 	if r.looked++; r.looked > r.limits.Files {
-		r.miss(p, MissedCount, fmt.Sprintf("there are more than %d files to look into", r.limits.Files))
+		r.miss(p, dossier.MissedCount, fmt.Sprintf("there are more than %d files to look into", r.limits.Files))
 		return nil
 	}
 	at, size, err := r.holder(0).hold(io.MultiReader(strings.NewReader(string(head[:n])), body), info.size)
@@ -240,18 +248,18 @@ func (r *reader) extract(ctx context.Context, e extractor, p string, info fileIn
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case timed.Err() != nil:
-		r.miss(p, MissedTime, fmt.Sprintf("%s took longer than %v", e.name, r.limits.FileTime))
+		r.miss(p, dossier.MissedTime, fmt.Sprintf("%s took longer than %v", e.name, r.limits.FileTime))
 	case err != nil && e.name == "ruby/gemspec" && r.later(e, p, at, info.size):
 	case err != nil:
 		r.missError(p, err)
 	case e.sort == database && len(found) == 0 && info.size > 0:
-		r.miss(p, MissedBroken, errEmptyDatabase.Error())
+		r.miss(p, dossier.MissedBroken, errEmptyDatabase.Error())
 	}
 	r.keep(p, found)
 	if e.name == gobinary.Name && r.files[p] != nil && len(found) > 0 {
 		r.files[p].Program = goProgram(in.body)
 		if timed.Err() != nil {
-			r.miss(p, MissedTime, fmt.Sprintf("its functions were not read within %v", r.limits.FileTime))
+			r.miss(p, dossier.MissedTime, fmt.Sprintf("its functions were not read within %v", r.limits.FileTime))
 		}
 	}
 	if e.name == "os/apk" {
@@ -266,7 +274,7 @@ func (r *reader) missError(p string, err error) {
 		r.miss(p, m.reason, m.Error())
 		return
 	}
-	r.miss(p, MissedBroken, err.Error())
+	r.miss(p, dossier.MissedBroken, err.Error())
 }
 
 // keep adds packages that a file tells of.
@@ -274,9 +282,9 @@ func (r *reader) keep(p string, found []Package) {
 	for _, f := range found {
 		switch {
 		case f.unidentified():
-			r.miss(p, MissedIdentity, "it holds a package that does not say which it is: "+f.Name)
+			r.miss(p, dossier.MissedIdentity, "it holds a package that does not say which it is: "+f.Name)
 		case r.found >= r.limits.Packages:
-			r.miss(p, MissedCount, fmt.Sprintf("there are more than %d packages", r.limits.Packages))
+			r.miss(p, dossier.MissedCount, fmt.Sprintf("there are more than %d packages", r.limits.Packages))
 			return
 		default:
 			r.found++
@@ -302,12 +310,12 @@ func (r *reader) sizeLimit(s sort) (int64, string) {
 
 // missedError is an error that says which limit was exceeded.
 type missedError struct {
-	reason Reason
+	reason dossier.Reason
 	detail string
 }
 
 func (e *missedError) Error() string { return e.detail }
 
 func errTooLarge(what, limit string, n int64) error {
-	return &missedError{MissedFileSize, fmt.Sprintf("%s: the limit %s is %d bytes", what, limit, n)}
+	return &missedError{dossier.MissedFileSize, fmt.Sprintf("%s: the limit %s is %d bytes", what, limit, n)}
 }

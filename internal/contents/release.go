@@ -10,6 +10,8 @@ import (
 	"path"
 	"regexp"
 	"strings"
+
+	"dossier.dev/dossier"
 )
 
 const (
@@ -25,7 +27,7 @@ func isRelease(p string) bool {
 
 func (r *reader) takeRelease(p string, size int64, body io.Reader) error {
 	if len(r.releases) >= maxReleases || size > maxRelease {
-		r.miss(p, MissedFileSize, fmt.Sprintf("a layer has at most %d release files of %d bytes", maxReleases, maxRelease))
+		r.miss(p, dossier.MissedFileSize, fmt.Sprintf("a layer has at most %d release files of %d bytes", maxReleases, maxRelease))
 		return nil
 	}
 	b, err := io.ReadAll(io.LimitReader(body, maxRelease))
@@ -40,14 +42,14 @@ func (r *reader) takeRelease(p string, size int64, body io.Reader) error {
 
 // parseRelease reads os-release(5), or one of the files that older
 // distributions have in its place.
-func parseRelease(p string, b []byte) (Release, bool) {
+func parseRelease(p string, b []byte) (dossier.Distribution, bool) {
 	switch p {
 	case "etc/redhat-release":
 		return parseRedHat(p, b)
 	case "etc/debian_version":
-		return Release{Path: p, ID: "debian", VersionID: printable(string(b))}, len(bytes.TrimSpace(b)) > 0
+		return dossier.Distribution{Path: p, ID: "debian", VersionID: printable(string(b))}, len(bytes.TrimSpace(b)) > 0
 	}
-	release := Release{Path: p}
+	release := dossier.Distribution{Path: p}
 	for line := range strings.SplitSeq(string(b), "\n") {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 		if !ok {
@@ -89,15 +91,15 @@ var redHat = regexp.MustCompile(`(?i)^(centos|red hat|fedora)[^0-9]*([0-9]+(?:\.
 
 // parseRedHat reads the one line of /etc/redhat-release, "CentOS release 6.10
 // (Final)".
-func parseRedHat(p string, b []byte) (Release, bool) {
+func parseRedHat(p string, b []byte) (dossier.Distribution, bool) {
 	line, _, _ := strings.Cut(string(b), "\n")
 	m := redHat.FindStringSubmatch(line)
 	if m == nil {
-		return Release{}, false
+		return dossier.Distribution{}, false
 	}
 	id := strings.ToLower(m[1])
 	if id == "red hat" {
 		id = "rhel"
 	}
-	return Release{Path: p, ID: id, VersionID: m[2], Name: printable(line)}, true
+	return dossier.Distribution{Path: p, ID: id, VersionID: m[2], Name: printable(line)}, true
 }

@@ -5,9 +5,10 @@ package contents
 
 import "dossier.dev/dossier"
 
-// Version names what turns bytes into a LayerResult. It changes whenever equal
-// bytes may give another result: then layers are to be read again.
-const Version = "2+osv-scalibr.0.5.3"
+// Version names what turns bytes into a LayerResult. Its number, see Serial,
+// rises whenever equal bytes may give another result: then layers are to be
+// read again. What follows tells which extractors are linked.
+const Version = "3+osv-scalibr.0.5.3"
 
 // LayerResult is what one layer holds. It is a function of the layer's bytes,
 // Version and Limits. Keep it under Digest and Version: the same DiffID under
@@ -20,8 +21,8 @@ type LayerResult struct {
 	Unpacked int64          `json:"unpacked"`         // bytes decompressed
 	Entries  int            `json:"entries"`
 
-	Files    []File    `json:"files,omitempty"`    // that tell of packages, by path
-	Releases []Release `json:"releases,omitempty"` // that tell of a distribution, by path
+	Files    []File                 `json:"files,omitempty"`    // that tell of packages, by path
+	Releases []dossier.Distribution `json:"releases,omitempty"` // that tell of a distribution, by path
 
 	Removed []string `json:"removed,omitempty"` // paths that are deleted beneath (whiteouts), sorted
 	Opaque  []string `json:"opaque,omitempty"`  // directories of which everything beneath is hidden, sorted
@@ -29,14 +30,17 @@ type LayerResult struct {
 	Names   Names    `json:"names,omitempty"`   // everything but directories
 	Dirs    Names    `json:"dirs,omitempty"`    // directories
 
-	Missed []Missed `json:"missed,omitempty"` // what was not read
+	Missed []dossier.Missed `json:"missed,omitempty"` // what was not read
 }
 
 // File is a file that tells of packages. Paths have no slash in front.
 type File struct {
 	Path     string    `json:"path"`
 	Aliases  []string  `json:"aliases,omitempty"` // hard links to it that tell of the same
-	Packages []Package `json:"packages"`
+	Packages []Package `json:"packages,omitempty"`
+	// Go is the build information of a program that Go built, without Path and
+	// Layer.
+	Go *dossier.GoBuild `json:"go,omitempty"`
 	// Program is what the linker put into a Go program; nil: it is none, or does
 	// not tell.
 	Program *dossier.Program `json:"program,omitempty"`
@@ -60,44 +64,8 @@ type Package struct {
 	Owner string `json:"owner,omitempty"` // name of the distribution's package that installed File
 }
 
-// Release is an os-release file, or an older one of its sort.
-type Release struct {
-	Path      string   `json:"path"`
-	ID        string   `json:"id"`                  // "debian", lower case
-	Like      []string `json:"like,omitempty"`      // ID_LIKE
-	VersionID string   `json:"versionID,omitempty"` // "12"
-	Codename  string   `json:"codename,omitempty"`  // "bookworm"
-	Name      string   `json:"name,omitempty"`      // PRETTY_NAME
-	Variant   string   `json:"variant,omitempty"`   // VARIANT_ID
-}
-
 // Link is a symbolic link.
 type Link struct {
 	Path   string `json:"path"`
 	Target string `json:"target"` // as written
-}
-
-// Reason says why something was not read.
-type Reason string
-
-// The reasons. A name in the comment is the field of Limits.
-const (
-	MissedLayer    Reason = "layer"    // the layer ends early for us: Unpacked, Entries, or it is no archive
-	MissedFileSize Reason = "size"     // Database, Program, Archive, Manifest
-	MissedCount    Reason = "count"    // Files, Packages, Links, Removed
-	MissedName     Reason = "name"     // Name
-	MissedNesting  Reason = "nesting"  // Nesting
-	MissedInner    Reason = "inner"    // Inner, Directory, Manifest inside an archive
-	MissedTime     Reason = "time"     // FileTime
-	MissedBroken   Reason = "broken"   // it does not hold what its name says
-	MissedLink     Reason = "link"     // a hard link leads out of the layer
-	MissedIdentity Reason = "identity" // it is a package, and does not say which
-)
-
-// Missed is something that was not read.
-type Missed struct {
-	Layer  dossier.Digest `json:"layer,omitempty"` // set by Fold
-	Path   string         `json:"path,omitempty"`  // empty: the layer as a whole
-	Reason Reason         `json:"reason"`
-	Detail string         `json:"detail"` // a few words for people
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"dossier.dev/dossier/internal/contents/rpmdb"
+
+	"dossier.dev/dossier"
 )
 
 // rpmLog is the write-ahead log of an rpm database in SQLite.
@@ -34,7 +36,7 @@ func (r *reader) extractRPM(_ context.Context, in input) ([]Package, error) {
 		if in.info.Size() == 0 {
 			return nil, nil
 		}
-		return nil, &missedError{MissedBroken, "the last changes of the rpm database are in it, and were not read"}
+		return nil, &missedError{dossier.MissedBroken, "the last changes of the rpm database are in it, and were not read"}
 	}
 	var out []Package
 	for p, err := range rpmdb.Read(in.body, in.body.Size(), rpmdb.Limits{Packages: r.limits.Packages}) {

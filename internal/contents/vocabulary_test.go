@@ -16,7 +16,7 @@ func TestAll(t *testing.T) {
 	layer := dossier.FromBytes([]byte("layer"))
 	image := Fold([]LayerResult{{
 		Version: Version, Digest: layer,
-		Releases: []Release{{Path: "etc/os-release", ID: "debian", VersionID: "12"}},
+		Releases: []dossier.Distribution{{Path: "etc/os-release", ID: "debian", VersionID: "12"}},
 		Files: []File{
 			{Path: "usr/lib/python3/dist-packages/requests-2.28.1.egg-info/PKG-INFO", Packages: []Package{{Type: "pypi", Name: "requests", Version: "2.28.1", Owner: "python3-requests"}}},
 			{Path: "usr/local/bin/app", Packages: []Package{{Type: "golang", Name: "golang.org/x/text", Version: "0.3.5"}}, Program: &dossier.Program{Packages: []string{"runtime"}}},

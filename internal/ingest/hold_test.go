@@ -12,6 +12,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/cluster"
+	"dossier.dev/dossier/internal/contents"
 	"dossier.dev/dossier/internal/ingest"
 	"dossier.dev/dossier/internal/testimage"
 )
@@ -22,13 +23,14 @@ func TestLongJobIsHeld(t *testing.T) {
 	var begun atomic.Int32
 	slow := func(c *ingest.Config) {
 		c.Now, c.Lease = time.Now, 150*time.Millisecond
-		c.Program = func(ctx context.Context, _ string, _ []byte, _ []dossier.Edge) (*dossier.GoBuild, error) {
+		read := readLayers(t, nil)
+		c.Layer = func(ctx context.Context, ref string, l dossier.Edge, diffID dossier.Digest) (contents.LayerResult, error) {
 			begun.Add(1)
 			select {
 			case <-time.After(2200 * time.Millisecond):
-				return &dossier.GoBuild{Main: "example.com/slow"}, nil
+				return read(ctx, ref, l, diffID)
 			case <-ctx.Done():
-				return nil, ctx.Err()
+				return contents.LayerResult{}, ctx.Err()
 			}
 		}
 	}
@@ -49,7 +51,7 @@ func TestLongJobIsHeld(t *testing.T) {
 	if got := begun.Load(); got != 1 {
 		t.Errorf("the job was begun %d times, want once", got)
 	}
-	if jobs := w.jobs(ingest.JobProgram); len(jobs) != 0 {
+	if jobs := w.jobs(ingest.JobLayer); len(jobs) != 0 {
 		t.Errorf("jobs %+v left", jobs)
 	}
 }

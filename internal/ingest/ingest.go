@@ -35,19 +35,16 @@ type Images interface {
 	Read(ctx context.Context, ref string, opt image.ReadOptions) (*image.Tree, error)
 }
 
-// ProgramReader finds out what program an image starts, from its configuration and layers
-// (edges of RoleLayer, base first). It returns nil when that is no Go program.
-type ProgramReader func(ctx context.Context, ref string, config []byte, layers []dossier.Edge) (*dossier.GoBuild, error)
-
 // Config is what an Ingest works with. Store and Images are required.
 type Config struct {
-	Store   store.Store
-	Images  Images
-	Program ProgramReader // nil: programs are not read
-	Logger  *slog.Logger
-	Now     func() time.Time
+	Store  store.Store
+	Images Images
+	Layer  LayerReader // nil: layers are not read
+	Logger *slog.Logger
+	Now    func() time.Time
 
 	Workers  int           // jobs done at a time; 0: DefaultWorkers
+	Readers  int           // layers read at a time, beside those; 0: DefaultReaders
 	Lease    time.Duration // how long a dead worker holds a job; 0: DefaultLease
 	TagFresh time.Duration // a tag checked this recently is not checked again; 0: DefaultTagFresh
 	// Revive lets jobs that were parked run again when something asks for them
@@ -58,6 +55,7 @@ type Config struct {
 // Defaults of Config.
 const (
 	DefaultWorkers  = 24
+	DefaultReaders  = 2
 	DefaultLease    = 90 * time.Second
 	DefaultTagFresh = 15 * time.Minute
 )
@@ -78,6 +76,9 @@ func New(c Config) *Ingest {
 	}
 	if c.Workers == 0 {
 		c.Workers = DefaultWorkers
+	}
+	if c.Readers == 0 {
+		c.Readers = DefaultReaders
 	}
 	if c.Lease == 0 {
 		c.Lease = DefaultLease

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -338,36 +337,6 @@ func TestFailureIsTriedAgain(t *testing.T) {
 		images, err := r.Images(t.Context(), []dossier.Digest{d})
 		if len(images) != 1 {
 			t.Error("the image was not read on the second try")
-		}
-		return err
-	})
-}
-
-func TestProgramIsReadOnce(t *testing.T) {
-	var calls atomic.Int32
-	w := newWorld(t, func(c *ingest.Config) {
-		c.Program = func(_ context.Context, _ string, config []byte, layers []dossier.Edge) (*dossier.GoBuild, error) {
-			calls.Add(1)
-			if len(config) == 0 || len(layers) != 1 {
-				t.Errorf("program read from %d bytes of configuration and %d layers", len(config), len(layers))
-			}
-			return &dossier.GoBuild{Path: "/app", Main: "example.com/app"}, nil
-		}
-	}, testimage.RegistryOptions{})
-	d := w.push("app", "1", app("1"))
-	for range 2 {
-		if got, err := w.ingest.Inspect(t.Context(), w.registry.Host+"/app:1", true); err != nil || got != d {
-			t.Fatalf("Inspect: %s, %v; want %s", got, err, d)
-		}
-		w.drain()
-	}
-	if got := calls.Load(); got != 1 {
-		t.Errorf("the program was read %d times, want once", got)
-	}
-	w.view(func(r store.Reader) error {
-		hits, err := r.FindTerms(t.Context(), store.TermQuery{Key: "example.com/app", Limit: 10})
-		if !slices.ContainsFunc(hits, func(h store.TermHit) bool { return h.Digest == d && h.Field == dossier.FieldProgram }) {
-			t.Errorf("terms %v, want the program's main package", hits)
 		}
 		return err
 	})

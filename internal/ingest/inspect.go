@@ -7,18 +7,21 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/contents"
 	"dossier.dev/dossier/internal/image"
+	"dossier.dev/dossier/internal/record"
 	"dossier.dev/dossier/internal/store"
 )
 
 // Inspect reads one image now, because somebody waits for it: where the
-// reference points, its manifests and configurations, and with programs also
-// the programs that it starts. It returns the digest of the image. References
+// reference points, its manifests and configurations, and with layers also
+// what it holds. It returns the digest of the image. References
 // are those of the image package. Facts recorded before an error stay.
-func (g *Ingest) Inspect(ctx context.Context, ref string, programs bool) (dossier.Digest, error) {
+func (g *Ingest) Inspect(ctx context.Context, ref string, layers bool) (dossier.Digest, error) {
 	var tally image.Tally
 	ctx = image.WithTally(ctx, &tally)
 	root, finish, err := g.inspect(ctx, ref)
@@ -32,10 +35,10 @@ func (g *Ingest) Inspect(ctx context.Context, ref string, programs bool) (dossie
 	if root == "" {
 		return "", dossier.Errorf(dossier.KindNotFound, "resolving", ref, "the tag was there before and is gone")
 	}
-	if !programs || g.Program == nil {
+	if !layers || g.Layer == nil {
 		return root, nil
 	}
-	return root, g.inspectPrograms(ctx, ref, root)
+	return root, g.inspectContents(ctx, ref, root)
 }
 
 func (g *Ingest) inspect(ctx context.Context, ref string) (dossier.Digest, finisher, error) {
@@ -64,28 +67,28 @@ func (g *Ingest) inspect(ctx context.Context, ref string) (dossier.Digest, finis
 	return f.root, g.keep(ctx, f), nil
 }
 
-// inspectLease is how long programs that somebody waits for may take.
+// inspectLease is how long a layer that somebody waits for may take.
 const inspectLease = 10 * time.Minute
 
-// inspectPrograms reads the programs of an image that nobody has read yet. One
-// that cannot be read does not make the rest of the answers worse: it is
-// logged, and the job that stands for it is done later.
-func (g *Ingest) inspectPrograms(ctx context.Context, ref string, root dossier.Digest) error {
+// inspectContents reads what an image holds, as far as nobody did yet. What
+// cannot be read does not make the rest of the answers worse: it is logged, and
+// the job that stands for it is done later.
+func (g *Ingest) inspectContents(ctx context.Context, ref string, root dossier.Digest) error {
 	manifests, err := g.manifestsUnder(ctx, root)
 	if err != nil {
 		return err
 	}
 	for _, m := range manifests {
 		if dossier.IsLocal(ref) {
-			err = g.localProgram(ctx, ref, m)
+			err = g.localContents(ctx, ref, m)
 		} else {
-			err = g.programNow(ctx, m)
+			err = g.contentsNow(ctx, m)
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
-			g.Logger.WarnContext(ctx, "the program of an image could not be read", "manifest", m, "error", err)
+			g.Logger.WarnContext(ctx, "the contents of an image could not be read", "manifest", m, "error", err)
 		}
 	}
 	return nil
@@ -110,22 +113,107 @@ func (g *Ingest) manifestsUnder(ctx context.Context, root dossier.Digest) ([]dos
 	return manifests, err
 }
 
-// localProgram reads the program of a local image: for these there are no jobs,
-// since nobody else can read them.
-func (g *Ingest) localProgram(ctx context.Context, ref string, m dossier.Digest) error {
-	finish, err := g.programOf(ctx, ref, m)
+// stackOf reads what is known of the layers of a manifest.
+func (g *Ingest) stackOf(ctx context.Context, m dossier.Digest) (s stack, err error) {
+	err = g.Store.View(ctx, func(r store.Reader) (err error) {
+		s, err = readStack(ctx, r, m)
+		return err
+	})
+	return s, err
+}
+
+// localContents reads the layers of a local image and lays them: for these there
+// are no jobs, since nobody else can read them.
+func (g *Ingest) localContents(ctx context.Context, ref string, m dossier.Digest) error {
+	s, err := g.stackOf(ctx, m)
+	if err != nil || s.config == nil {
+		return err
+	}
+	var mu sync.Mutex
+	lost := map[dossier.Digest]string{}
+	g.sideBySide(ctx, s.unread(), func(i int) {
+		finish, err := g.readLayer(ctx, ref, s, i)
+		if err == nil {
+			err = g.Store.Update(ctx, finish)
+		}
+		if err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			lost[s.layers[i].Child] = err.Error()
+		}
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	finish, err := g.lay(ctx, s, lost)
 	if err != nil || finish == nil {
 		return err
 	}
 	return g.Store.Update(ctx, finish)
 }
 
-// programNow does the job that reads the program of m, if there is one that
-// nobody does already. Without one it was done before.
-func (g *Ingest) programNow(ctx context.Context, m dossier.Digest) error {
+// contentsNow does the jobs that read the layers of an image, and the one that
+// lays them, as far as nobody does them already.
+func (g *Ingest) contentsNow(ctx context.Context, m dossier.Digest) error {
+	s, err := g.stackOf(ctx, m)
+	if err != nil || s.config == nil {
+		return err
+	}
+	unread := s.unread()
+	if laid, err := g.wasLaid(ctx, m); err != nil || laid && len(unread) == 0 {
+		return err
+	}
+	if err := g.Store.Update(ctx, func(tx store.Tx) error { return record.ReadContents(ctx, tx, m, "") }); err != nil {
+		return err
+	}
+	if len(unread) > 0 {
+		// This one asks for the layers, and the last of them for it again.
+		if err := g.doNow(ctx, JobContents, string(m)); err != nil {
+			return err
+		}
+	}
+	errs := make([]error, len(s.layers))
+	g.sideBySide(ctx, unread, func(i int) { errs[i] = g.doNow(ctx, JobLayer, string(s.layers[i].Child)) })
+	return errors.Join(append(errs, g.doNow(ctx, JobContents, string(m)))...)
+}
+
+// wasLaid reports whether the layers of an image were laid by this program or a
+// newer one.
+func (g *Ingest) wasLaid(ctx context.Context, m dossier.Digest) (laid bool, err error) {
+	err = g.Store.View(ctx, func(r store.Reader) error {
+		known, err := r.ImageContents(ctx, []dossier.Digest{m})
+		laid = known[m].Serial >= contents.Serial(contents.Version)
+		return err
+	})
+	return laid, err
+}
+
+// sideBySide calls f for each of the positions, a few at a time, and waits.
+func (g *Ingest) sideBySide(ctx context.Context, positions []int, f func(i int)) {
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(g.Readers, len(positions)) {
+		workers.Go(func() {
+			for i := range next {
+				if ctx.Err() == nil {
+					f(i)
+				}
+			}
+		})
+	}
+	for _, i := range positions {
+		next <- i
+	}
+	close(next)
+	workers.Wait()
+}
+
+// doNow does a job, if there is one that nobody does already. Without one it
+// was done before.
+func (g *Ingest) doNow(ctx context.Context, kind, key string) error {
 	var mine store.Job
 	err := g.Store.Update(ctx, func(tx store.Tx) error {
-		there, err := tx.Jobs(ctx, JobProgram, []string{string(m)}, 1)
+		there, err := tx.Jobs(ctx, kind, []string{key}, 1)
 		if err != nil {
 			return err
 		}
@@ -137,7 +225,7 @@ func (g *Ingest) programNow(ctx context.Context, m dossier.Digest) error {
 		if _, err := tx.Enqueue(ctx, first); err != nil {
 			return err
 		}
-		jobs, err := tx.Lease(ctx, g.owner, []string{JobProgram}, 1, g.now(), inspectLease)
+		jobs, err := tx.Lease(ctx, g.owner, []string{kind}, 1, g.now(), inspectLease)
 		if err != nil {
 			return err
 		}

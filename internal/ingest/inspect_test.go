@@ -4,7 +4,6 @@
 package ingest_test
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -16,44 +15,9 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/cluster"
-	"dossier.dev/dossier/internal/ingest"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/testimage"
 )
-
-// TestProgramIsLookedForOnce: that there is no Go program in an image is also
-// found out once, and one that cannot be read is tried again later.
-func TestProgramIsLookedForOnce(t *testing.T) {
-	var calls atomic.Int32
-	var failure error
-	w := newWorld(t, func(c *ingest.Config) {
-		c.Program = func(context.Context, string, []byte, []dossier.Edge) (*dossier.GoBuild, error) {
-			calls.Add(1)
-			return nil, failure
-		}
-	}, testimage.RegistryOptions{})
-	w.push("other", "1", app("2"))
-	w.push("app", "1", app("1"))
-	inspect := func(name string, programs bool) {
-		t.Helper()
-		if _, err := w.ingest.Inspect(t.Context(), w.registry.Host+"/"+name+":1", programs); err != nil {
-			t.Fatal(err)
-		}
-	}
-	inspect("other", false) // its job is older
-	for range 3 {
-		inspect("app", true)
-	}
-	if got := calls.Load(); got != 1 {
-		t.Errorf("the program was looked for %d times, want once", got)
-	}
-	failure = errors.New("broken off")
-	inspect("other", true)
-	jobs := w.jobs(ingest.JobProgram)
-	if len(jobs) != 1 || jobs[0].State != store.JobReady || !jobs[0].RunAt.After(w.now) || jobs[0].LastError == "" {
-		t.Errorf("jobs %+v, want one that waits with its error", jobs)
-	}
-}
 
 func TestInspectOfVanishedTag(t *testing.T) {
 	var gone atomic.Bool
@@ -186,36 +150,5 @@ func TestBrokenFileEndsNothingInIt(t *testing.T) {
 	want := []string{"a/Deployment/one/container/main@linux/amd64 runs", "a/Deployment/two/container/main@linux/amd64 ended"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("runs (-want +got):\n%s", diff)
-	}
-}
-
-// TestProgramOfLocalImage: nobody but who waits for it can read a local image.
-func TestProgramOfLocalImage(t *testing.T) {
-	var asked []string
-	w := newWorld(t, func(c *ingest.Config) {
-		c.Program = func(_ context.Context, ref string, _ []byte, _ []dossier.Edge) (*dossier.GoBuild, error) {
-			asked = append(asked, ref)
-			return &dossier.GoBuild{Path: "/app", Main: "example.com/app"}, nil
-		}
-	}, testimage.RegistryOptions{})
-	content, err := app("1").Build()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	if err := testimage.WriteLayout(dir, "1", content); err != nil {
-		t.Fatal(err)
-	}
-	ref := dossier.LayoutPrefix + dir + ":1"
-	for range 2 {
-		if got, err := w.ingest.Inspect(t.Context(), ref, true); err != nil || got != content.Digest() {
-			t.Fatalf("Inspect: %s, %v", got, err)
-		}
-	}
-	if diff := cmp.Diff([]string{ref}, asked); diff != "" {
-		t.Errorf("programs read (-want +got):\n%s", diff)
-	}
-	if jobs := w.jobs(ingest.JobProgram); len(jobs) != 0 {
-		t.Errorf("jobs %+v are left for others", jobs)
 	}
 }

@@ -5,7 +5,6 @@ package ingest
 
 import (
 	"context"
-	"encoding/json"
 	"strings"
 	"time"
 
@@ -97,69 +96,11 @@ func (g *Ingest) keep(ctx context.Context, f finding) finisher {
 	}
 }
 
-// keepNode records one node, and asks for its program.
+// keepNode records one node, and asks for what it holds.
 func (g *Ingest) keepNode(ctx context.Context, tx store.Tx, tree *image.Tree, node image.Node) error {
 	isNew, err := record.Node(ctx, tx, node, tree.Nodes)
-	if err == nil && isNew && node.Kind == dossier.ImageManifest && tree.Name != "" && g.Program != nil {
-		_, err = tx.Enqueue(ctx, record.Program{Name: tree.Name, Manifest: node.Digest}.Job())
+	if err == nil && isNew && node.Kind == dossier.ImageManifest && tree.Name != "" && g.Layer != nil {
+		err = record.ReadContents(ctx, tx, node.Digest, tree.Name)
 	}
 	return err
-}
-
-// program reads the program of an image manifest, whose configuration and
-// layers are known, and records what it is when it is a Go program.
-func (g *Ingest) program(ctx context.Context, p record.Program) (finisher, error) {
-	if g.Program == nil {
-		return nil, nil
-	}
-	ref := p.Name + "@" + string(p.Manifest)
-	return g.programOf(ctx, ref, p.Manifest)
-}
-
-func (g *Ingest) programOf(ctx context.Context, ref string, manifest dossier.Digest) (finisher, error) {
-	var config []byte
-	var layers []dossier.Edge
-	done := false
-	err := g.Store.View(ctx, func(r store.Reader) error {
-		for _, err := range r.Holding(ctx, []dossier.Digest{manifest}, dossier.Times{}, dossier.FactGoBuild) {
-			done = err == nil
-			return err
-		}
-		edges, err := r.Edges(ctx, []dossier.Digest{manifest}, dossier.RoleConfig, dossier.RoleLayer)
-		if err != nil {
-			return err
-		}
-		config, layers = nil, nil
-		for _, e := range edges {
-			if e.Role == dossier.RoleLayer {
-				layers = append(layers, e)
-				continue
-			}
-			for fact, err := range r.Holding(ctx, []dossier.Digest{e.Child}, dossier.Times{}, dossier.FactConfig) {
-				if err != nil {
-					return err
-				}
-				config = fact.Body
-			}
-		}
-		return nil
-	})
-	if err != nil || done || config == nil {
-		return nil, err
-	}
-	build, err := g.Program(ctx, ref, config, layers)
-	if err != nil || build == nil {
-		return nil, err
-	}
-	body, err := json.Marshal(build)
-	if err != nil {
-		return nil, err
-	}
-	return func(tx store.Tx) error {
-		_, _, err := tx.Record(ctx, dossier.Statement{Subject: manifest, Kind: dossier.FactGoBuild, Source: record.ContentSource, Body: body})
-		if err != nil {
-			return err
-		}
-		return record.Terms(ctx, tx, manifest)
-	}, nil
 }

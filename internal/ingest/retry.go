@@ -58,7 +58,10 @@ func (g *Ingest) fail(ctx context.Context, job store.Job, cause error) error {
 		if again {
 			return tx.Retry(ctx, job.ID, g.owner, g.describe(cause), at)
 		}
-		return tx.Park(ctx, job.ID, g.owner, g.describe(cause))
+		if err := tx.Park(ctx, job.ID, g.owner, g.describe(cause)); err != nil || job.Kind != JobLayer {
+			return err
+		}
+		return askForParents(ctx, tx, dossier.Digest(job.Key)) // they are laid without it
 	})
 }
 

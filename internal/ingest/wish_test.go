@@ -159,19 +159,19 @@ func TestJobHasTimeOfItsOwn(t *testing.T) {
 	}
 }
 
-// TestInspectDoesNoOthersJob: a program that somebody else reads is left to them.
+// TestInspectDoesNoOthersJob: what somebody else reads is left to them.
 func TestInspectDoesNoOthersJob(t *testing.T) {
 	var calls atomic.Int32
 	w := newWorld(t, func(c *ingest.Config) {
-		c.Program = func(context.Context, string, []byte, []dossier.Edge) (*dossier.GoBuild, error) {
+		c.Layer = readLayers(t, func(dossier.Digest) error {
 			calls.Add(1)
-			return nil, nil
-		}
+			return nil
+		})
 	}, testimage.RegistryOptions{})
 	w.push("app", "1", app("1"))
 	w.push("other", "1", app("2"))
-	inspect := func(name string, programs bool) {
-		if _, err := w.ingest.Inspect(t.Context(), w.registry.Host+"/"+name+":1", programs); err != nil {
+	inspect := func(name string, layers bool) {
+		if _, err := w.ingest.Inspect(t.Context(), w.registry.Host+"/"+name+":1", layers); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -183,6 +183,6 @@ func TestInspectDoesNoOthersJob(t *testing.T) {
 	inspect("other", false)
 	inspect("app", true)
 	if n := calls.Load(); n != 0 {
-		t.Errorf("%d programs were read, want none", n)
+		t.Errorf("%d layers were read, want none", n)
 	}
 }

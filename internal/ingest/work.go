@@ -21,13 +21,22 @@ import (
 
 // The kinds of job.
 const (
-	JobRead    = "image.read"      // read an image: readPayload
-	JobTag     = "image.tag"       // see where a tag points: tagPayload
-	JobProgram = record.JobProgram // read the program that an image starts: record.Program
+	JobRead     = "image.read"       // read an image: readPayload
+	JobTag      = "image.tag"        // see where a tag points: tagPayload
+	JobLayer    = "layer.contents"   // read what a layer holds: layerPayload
+	JobContents = record.JobContents // lay the layers of an image: record.Program
 )
 
+// QuickKinds returns the kinds of job that ask for little, many of which are
+// done at a time.
+func QuickKinds() []string { return []string{JobRead, JobTag} }
+
+// LayerKinds returns the kinds of job that read layers and lay them over one
+// another, few of which are done at a time.
+func LayerKinds() []string { return []string{JobContents, JobLayer} }
+
 // Kinds returns all kinds of job in the order in which they follow one another.
-func Kinds() []string { return []string{JobRead, JobTag, JobProgram} }
+func Kinds() []string { return slices.Concat(QuickKinds(), LayerKinds()) }
 
 // Progress tells how far a Drain has come.
 type Progress struct {
@@ -38,11 +47,17 @@ type Progress struct {
 // Run does jobs until ctx ends, then waits for those under way. It returns the
 // store's error when the store refuses writes.
 func (g *Ingest) Run(ctx context.Context) error {
-	err := g.work(ctx, Kinds(), nil, false)
+	inner, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var crews sync.WaitGroup
+	for _, kinds := range [][]string{QuickKinds(), LayerKinds()} {
+		crews.Go(func() { stop(g.work(inner, kinds, nil, false)) }) // one that ends ends the other
+	}
+	crews.Wait()
 	if ctx.Err() != nil {
 		return nil // it is how Run ends
 	}
-	return err
+	return context.Cause(inner)
 }
 
 // Drain does jobs of the kinds until none is due, also not in other processes
@@ -50,11 +65,28 @@ func (g *Ingest) Run(ctx context.Context) error {
 // report, if not nil, is called after each job. When ctx ends before, Drain
 // returns its error; when the store refuses writes, the store's.
 func (g *Ingest) Drain(ctx context.Context, kinds []string, report func(Progress)) error {
-	err := g.work(ctx, kinds, report, true)
-	if ctx.Err() != nil {
-		return ctx.Err()
+	done := Progress{} // by the crew before
+	for _, part := range [][]string{QuickKinds(), LayerKinds()} {
+		part = slices.DeleteFunc(part, func(k string) bool { return !slices.Contains(kinds, k) })
+		if len(part) == 0 {
+			continue
+		}
+		var last Progress
+		err := g.work(ctx, part, func(p Progress) {
+			last = p
+			if report != nil {
+				report(Progress{Done: done.Done + p.Done, Failed: done.Failed + p.Failed, Waiting: p.Waiting})
+			}
+		}, true)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		done.Done, done.Failed = done.Done+last.Done, done.Failed+last.Failed
 	}
-	return err
+	return nil
 }
 
 // pollInterval is after what time jobs of other processes are noticed.
@@ -64,6 +96,7 @@ const pollInterval = time.Second
 type crew struct {
 	*Ingest
 	kinds   []string
+	workers int // jobs done at a time
 	report  func(Progress)
 	queue   []store.Job  // leased, not begun
 	busy    int          // workers with a job
@@ -83,19 +116,23 @@ type outcome struct {
 // work leases jobs ahead of the workers and hands them out, until ctx ends or,
 // if so wanted, nothing is left to do. What was not begun is given back.
 func (g *Ingest) work(ctx context.Context, kinds []string, report func(Progress), untilIdle bool) error {
-	c := &crew{Ingest: g, kinds: kinds, report: report, results: make(chan outcome, g.Workers), news: make(chan error, 1)}
+	workers := g.Workers
+	if slices.Contains(kinds, JobLayer) {
+		workers = g.Readers
+	}
+	c := &crew{Ingest: g, kinds: kinds, workers: workers, report: report, results: make(chan outcome, workers), news: make(chan error, 1)}
 	inner, stop := context.WithCancel(ctx) // of the jobs, and of waiting for more
 	defer c.wg.Wait()
 	defer stop()
 	defer func() { c.giveBack(context.WithoutCancel(ctx), c.queue) }()
 	for ctx.Err() == nil {
-		if len(c.queue) == 0 && c.busy < g.Workers {
+		if len(c.queue) == 0 && c.busy < workers {
 			var err error
-			if c.queue, err = g.lease(ctx, kinds); err != nil {
+			if c.queue, err = g.lease(ctx, kinds, 2*workers); err != nil {
 				return err
 			}
 		}
-		if len(c.queue) > 0 && c.busy < g.Workers {
+		if len(c.queue) > 0 && c.busy < workers {
 			c.begin(inner)
 			continue
 		}
@@ -127,7 +164,7 @@ func (c *crew) begin(ctx context.Context) {
 // wait returns when a job has ended or, as long as a worker is free, when there
 // may be a new one.
 func (c *crew) wait(ctx context.Context) error {
-	if c.busy < c.Workers && !c.waiting {
+	if c.busy < c.workers && !c.waiting {
 		c.waiting = true
 		c.wg.Go(func() { c.news <- c.Store.Wait(ctx, pollInterval) })
 	}
@@ -193,10 +230,10 @@ func (g *Ingest) idle(ctx context.Context, kinds []string) (bool, error) {
 var errNoJob = errors.New("no job is due")
 
 // lease takes jobs that are due, for more than the free workers: it costs a transaction.
-func (g *Ingest) lease(ctx context.Context, kinds []string) ([]store.Job, error) {
+func (g *Ingest) lease(ctx context.Context, kinds []string, n int) ([]store.Job, error) {
 	var jobs []store.Job
 	err := g.Store.Update(ctx, func(tx store.Tx) (err error) {
-		if jobs, err = tx.Lease(ctx, g.owner, kinds, 2*g.Workers, g.now(), g.Lease); err == nil && len(jobs) == 0 {
+		if jobs, err = tx.Lease(ctx, g.owner, kinds, n, g.now(), g.Lease); err == nil && len(jobs) == 0 {
 			err = errNoJob
 		}
 		return err
@@ -236,12 +273,12 @@ func (g *Ingest) attempt(ctx context.Context, job store.Job) error {
 		return err
 	}
 	return g.Store.Update(ctx, func(tx store.Tx) error {
-		if finish != nil {
-			if err := finish(tx); err != nil {
-				return err
-			}
+		// First, so that the rest may ask for the same job anew, and so that who
+		// asked for it meanwhile is waited for.
+		if err := tx.Finish(ctx, job.ID, g.owner); err != nil || finish == nil {
+			return err
 		}
-		return tx.Finish(ctx, job.ID, g.owner)
+		return finish(tx)
 	})
 }
 
@@ -287,8 +324,10 @@ func (g *Ingest) perform(ctx context.Context, job store.Job) (finisher, error) {
 		return performAs(ctx, job, g.read)
 	case JobTag:
 		return performAs(ctx, job, g.tag)
-	case JobProgram:
-		return performAs(ctx, job, g.program)
+	case JobLayer:
+		return performAs(ctx, job, g.layer)
+	case JobContents:
+		return performAs(ctx, job, g.contents)
 	}
 	return nil, dossier.Errorf(dossier.KindUnsupported, "doing job", job.Kind, "no worker does this kind")
 }

@@ -3,8 +3,8 @@
 
 // Package origin reads what an image says about itself: the labels of its
 // configuration, the annotations of its manifest, of its index and of its
-// descriptor in the index, its environment, its history, and the Go build
-// information of the program that it starts.
+// descriptor in the index, its environment, its history, and which program it
+// starts.
 //
 // Everything is read from exact bytes that somebody else fetched and checked.
 // Parsers are total: any input gives a value or a KindInvalid or KindLimit
@@ -13,6 +13,6 @@
 // breaks its specification is marked, not dropped.
 //
 // The package does not judge. It does not decide which of two statements is
-// right, nor how well any is proven; the answer package does. It fetches
-// nothing: layers come as functions that open them.
+// right, nor how well any is proven; the answer package does. It reads no
+// layers: contents does.
 package origin

@@ -9,6 +9,9 @@ import "strings"
 // its parentheses.
 const maxLicense = 4096
 
+// IsLicense reports whether s is an SPDX licence expression, by its grammar.
+func IsLicense(s string) bool { return licenseFault(s) == "" }
+
 // licenseFault says what is wrong with an SPDX licence expression (SPDX spec,
 // annex "SPDX license expressions"), or "". It checks the grammar, not whether
 // a licence of that name is on the list.

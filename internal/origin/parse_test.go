@@ -235,6 +235,6 @@ func FuzzParse(f *testing.F) {
 		Fields(c)
 		Arguments(c)
 		Hints(c.Env)
-		programPaths(c)
+		Programs(c)
 	})
 }

@@ -4,97 +4,19 @@
 package origin
 
 import (
-	"context"
-	"io"
 	"path"
 	"slices"
 	"strings"
-
-	"dossier.dev/dossier"
 )
 
-// Layer is a layer that can be read.
-type Layer struct {
-	Descriptor
-	// Open returns the bytes that Descriptor names, compressed as they are. It
-	// may be called more than once.
-	Open func(context.Context) (io.ReadCloser, error)
-}
-
-// Limits bound what GoProgram reads. A zero field means its default.
-type Limits struct {
-	Layer    int64  // compressed bytes of one layer; 2 GiB
-	Unpacked int64  // decompressed bytes of one layer; 8 GiB
-	Entries  int    // entries of all layers together; 1,000,000
-	Program  int64  // bytes of the program; 1 GiB
-	TempDir  string // where the program is kept while it is read; os.TempDir()
-}
-
-// The defaults of Limits.
-const (
-	DefaultLayer    = 2 << 30
-	DefaultUnpacked = 8 << 30
-	DefaultEntries  = 1_000_000
-	DefaultProgram  = 1 << 30
-)
-
-func (l Limits) orDefault() Limits {
-	set := func(v *int64, standard int64) {
-		if *v == 0 {
-			*v = standard
-		}
-	}
-	set(&l.Layer, DefaultLayer)
-	set(&l.Unpacked, DefaultUnpacked)
-	set(&l.Program, DefaultProgram)
-	if l.Entries == 0 {
-		l.Entries = DefaultEntries
-	}
-	return l
-}
-
-// GoProgram returns the Go build information of the program that the image
-// starts, or nil when that is no Go program or there is none: then nothing can
-// be said, which is no error. Layers are the image's, base first.
+// Programs returns the absolute paths at which the program that an image starts
+// may lie, of which the first that is there counts; none when there is none, or
+// when it cannot be one that was built by Go.
 //
 // The program is the first word of entrypoint and command, or what follows an
-// init such as tini. Shells, interpreters and scripts are recognised by name
-// and no layer is read for them. A word without slash is looked up in PATH.
-// Symbolic links, hard links, whiteouts and opaque directories are followed
-// within the image. Entry names are taken as they are written: a layer whose
-// entries lie beneath a symbolic link of a lower layer is not rearranged.
-//
-// Layers are read from the top down, no more than it takes to find the
-// program, and each to its end, so that its digest is checked: what is
-// returned is a property of checked bytes. Images for Windows are not read.
-//
-// It fails with KindCorrupt when the bytes are not those of their digest,
-// KindInvalid when a layer is no archive, KindUnsupported for an unknown
-// compression, KindLimit when limits are exceeded, or as Open does.
-func GoProgram(ctx context.Context, c Config, layers []Layer, limits Limits) (*dossier.GoBuild, error) {
-	candidates := programPaths(c)
-	if len(candidates) == 0 || len(layers) == 0 {
-		return nil, nil
-	}
-	t := newTree(layers, limits.orDefault())
-	defer t.close()
-	t.want(candidates...)
-	for _, p := range candidates {
-		f, err := t.find(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		if f == nil || !f.executable() {
-			continue
-		}
-		return t.goBuild(ctx, f)
-	}
-	return nil, nil
-}
-
-// programPaths returns the absolute paths at which the program that c starts
-// may lie, the first that exists counts; none when it cannot be a Go program.
-func programPaths(c Config) []string {
+// init such as tini. Shells, interpreters and scripts are recognised by name. A
+// word without slash is looked up in PATH. Images for Windows have none.
+func Programs(c Config) []string {
 	if c.Platform.OS == "windows" {
 		return nil // its layers have another form
 	}
@@ -126,6 +48,7 @@ func programPaths(c Config) []string {
 const (
 	maxPath   = 4096 // bytes of a path
 	maxSearch = 64   // directories in PATH
+	maxWords  = 200  // of a command
 )
 
 // searchPath returns PATH; runtimes set a default when the image has none.
@@ -136,6 +59,21 @@ func searchPath(env []string) string {
 		}
 	}
 	return "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+}
+
+// Words returns the words of entrypoint and command; those that a shell is given
+// as one are taken apart.
+func Words(c Config) []string {
+	words := slices.Concat(c.Entrypoint, c.Cmd)
+	var out []string
+	for i, w := range words {
+		if i > 0 && words[i-1] == "-c" {
+			out = append(out, strings.Fields(w)...)
+		} else {
+			out = append(out, w)
+		}
+	}
+	return out[:min(len(out), maxWords)]
 }
 
 // isInit reports whether a word names a small init that starts what follows.

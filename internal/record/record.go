@@ -189,10 +189,11 @@ func referenceTerm(name, tag string) store.Term {
 	return store.Term{Field: dossier.FieldReference, Value: value, Key: store.ReferenceKey(name, tag)}
 }
 
-// JobProgram is the kind of job that reads the program which an image starts.
-const JobProgram = "image.program"
+// JobContents is the kind of job that reads what an image holds, the program that
+// it starts among it.
+const JobContents = "image.contents"
 
-// Program is the payload of a JobProgram.
+// Program is the payload of a JobContents.
 type Program struct {
 	Name     string         `json:"name"` // registry and repository
 	Manifest dossier.Digest `json:"manifest"`
@@ -201,5 +202,5 @@ type Program struct {
 // Job returns the job that asks for it.
 func (p Program) Job() store.Job {
 	b, _ := json.Marshal(p) // a struct of strings: cannot fail
-	return store.Job{Kind: JobProgram, Key: string(p.Manifest), Payload: b}
+	return store.Job{Kind: JobContents, Key: string(p.Manifest), Payload: b}
 }

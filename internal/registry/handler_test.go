@@ -239,9 +239,9 @@ func TestPushedImageHasFacts(t *testing.T) {
 				t.Errorf("%s finds nothing: %v", key, err)
 			}
 		}
-		jobs, err := r.Jobs(t.Context(), "image.program", []string{string(c.Digest())}, 1)
+		jobs, err := r.Jobs(t.Context(), "image.contents", []string{string(c.Digest())}, 1)
 		if len(jobs) != 1 {
-			t.Error("nobody reads its program")
+			t.Error("nobody reads what it holds")
 		}
 		return err
 	})

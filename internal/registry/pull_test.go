@@ -246,7 +246,7 @@ func TestPulledImageHasFacts(t *testing.T) {
 	programs := func() int {
 		var n int
 		err := p.store.View(t.Context(), func(r store.Reader) error {
-			jobs, err := r.Jobs(t.Context(), "image.program", []string{string(c.Digest())}, 1)
+			jobs, err := r.Jobs(t.Context(), "image.contents", []string{string(c.Digest())}, 1)
 			n = len(jobs)
 			return err
 		})

@@ -38,6 +38,10 @@ func TestNothingReachesTheTerminal(t *testing.T) {
 				Layers: []dossier.LayerStep{{Platform: evil, Instruction: evil, Layer: d, Base: evil}},
 			}, o)
 		},
+		"sbom": func(w io.Writer, o Options) error {
+			p := dossier.SBOMPackage{PackageAt: dossier.PackageAt{Package: dossier.Package{PURL: evil, Type: evil, Name: evil, Version: evil}, Layer: d, Path: evil}, License: evil, Base: evil}
+			return SBOM(w, dossier.SBOM{Packages: []dossier.SBOMPackage{p}, Missed: []dossier.Missed{{Layer: d, Path: evil, Detail: evil}}}, o)
+		},
 		"found": func(w io.Writer, o Options) error {
 			return Found(w, dossier.FoundList{Found: []dossier.Found{{Digest: d, Field: evil, Match: evil, References: []string{evil}, Running: running}}}, o)
 		},

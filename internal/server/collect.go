@@ -17,7 +17,7 @@ import (
 
 // CollectOptions say how thoroughly to collect.
 type CollectOptions struct {
-	Layers bool                  // read layers too, for the programs in them
+	Layers bool                  // read layers too, for what they hold
 	Report func(done, total int) // progress; may be nil
 }
 
@@ -26,7 +26,7 @@ func (o CollectOptions) kinds() []string {
 	if o.Layers {
 		return ingest.Kinds()
 	}
-	return []string{ingest.JobRead, ingest.JobTag}
+	return ingest.QuickKinds()
 }
 
 // ClusterOptions say which cluster, and what of it.

@@ -14,7 +14,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -26,7 +25,6 @@ import (
 	"dossier.dev/dossier/internal/answer"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/ingest"
-	"dossier.dev/dossier/internal/origin"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
 )
@@ -99,7 +97,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e.store = signalling{counting{db, e.facts}, e.changed}
 	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now}
 	e.ingest = ingest.New(ingest.Config{
-		Store: e.store, Images: e.images, Program: e.program, Logger: c.Logger, Now: c.Now,
+		Store: e.store, Images: e.images, Layer: e.readLayer, Logger: c.Logger, Now: c.Now,
 		Revive: c.Revive, Workers: c.Workers, Lease: c.Lease,
 	})
 	return e, nil
@@ -114,31 +112,6 @@ func (e *Engine) Close() error {
 	}
 	e.images.CloseIdle()
 	return e.store.Close()
-}
-
-// program reads the program that an image starts.
-func (e *Engine) program(ctx context.Context, ref string, config []byte, layers []dossier.Edge) (*dossier.GoBuild, error) {
-	c, err := origin.ParseConfig(config)
-	if err != nil {
-		return nil, err
-	}
-	list := make([]origin.Layer, len(layers))
-	for i, l := range layers {
-		d := image.Descriptor{MediaType: l.MediaType, Digest: l.Child, Size: l.Size}
-		list[i] = origin.Layer{
-			Descriptor: origin.Descriptor{MediaType: l.MediaType, Digest: l.Child, Size: l.Size},
-			Open:       func(ctx context.Context) (io.ReadCloser, error) { return e.layer(ctx, ref, d) },
-		}
-	}
-	return origin.GoProgram(ctx, c, list, origin.Limits{})
-}
-
-// layer opens a layer, from where it lies.
-func (e *Engine) layer(ctx context.Context, ref string, d image.Descriptor) (io.ReadCloser, error) {
-	if from, own, err := e.own.layer(ctx, ref, d.Digest); own {
-		return from, err
-	}
-	return e.images.Layer(ctx, ref, d)
 }
 
 // Refresh reads an image because somebody asks for it. When that fails but
@@ -267,4 +240,16 @@ func (e *Engine) History(ctx context.Context, ref string, at time.Time) (dossier
 		return dossier.History{}, err
 	}
 	return e.HistoryOf(ctx, ref, d, at)
+}
+
+// SBOM lists what an image holds.
+func (e *Engine) SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, error) {
+	if !dossier.IsLocal(q.Ref) {
+		return e.Answerer.SBOM(ctx, q)
+	}
+	d, err := e.digestOf(ctx, q.Ref, dossier.Times{})
+	if err != nil {
+		return dossier.SBOM{}, err
+	}
+	return e.SBOMOf(ctx, q, d)
 }

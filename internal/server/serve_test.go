@@ -353,7 +353,7 @@ func TestMetrics(t *testing.T) {
 	}
 	for _, want := range []string{
 		`dossier_build_info{goversion=`, `version="v1"} 1`, `dossier_jobs{kind="image.tag",state="ready"} 1`,
-		`dossier_jobs{kind="image.program",state="parked"} 0`, "dossier_registry_requests_total 0", "go_goroutines ",
+		`dossier_jobs{kind="image.contents",state="parked"} 0`, "dossier_registry_requests_total 0", "go_goroutines ",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("metrics lack %s", want)

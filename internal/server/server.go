@@ -165,6 +165,10 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 	})
 	if !s.config.Offline {
 		group.Go(func() error { return s.workers.keep(ctx, s.work) })
+		group.Go(func() error {
+			s.engine.refresh(ctx)
+			return nil
+		})
 	}
 	if s.follower != nil {
 		group.Go(func() error { return s.follower.task.keep(ctx, s.follower.follow) })

@@ -1,0 +1,46 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package dossier
+
+import "time"
+
+// SBOM is what an image of one platform holds, package by package: a software
+// bill of materials, found in the bytes of its layers.
+type SBOM struct {
+	Digest       Digest        `json:"digest"`   // of the image that was asked for
+	Manifest     Digest        `json:"manifest"` // of the platform
+	Platform     string        `json:"platform"`
+	Name         string        `json:"name"` // a repository in which it was found, or how it was asked for
+	AsOf         time.Time     `json:"asOf"`
+	Created      time.Time     `json:"created,omitzero"`       // of the image, as its configuration says
+	Version      string        `json:"version"`                // of what read the layers
+	Distribution *Distribution `json:"distribution,omitempty"` // nil: nothing says which
+	Layers       []SBOMLayer   `json:"layers"`                 // base first
+	Packages     []SBOMPackage `json:"packages"`               // by purl, layer and path
+	Missed       []Missed      `json:"missed"`                 // what was not read
+	Evidence     []Digest      `json:"evidence"`               // IDs of the facts that it stands on
+}
+
+// SBOMLayer is a layer of an image.
+type SBOMLayer struct {
+	Digest      Digest `json:"digest"`
+	DiffID      Digest `json:"diffID,omitempty"` // digest of the uncompressed layer
+	Size        int64  `json:"size"`             // as transferred, in bytes
+	Base        string `json:"base,omitempty"`   // the known image that has this layer in the same place
+	Instruction string `json:"instruction,omitempty"`
+}
+
+// SBOMPackage is a package of an image.
+type SBOMPackage struct {
+	PackageAt
+	License string `json:"license,omitempty"` // as the package says
+	Base    string `json:"base,omitempty"`    // the known image that has its layer in the same place
+}
+
+// SBOMQuery says which contents are meant.
+type SBOMQuery struct {
+	Ref      string // as people write references
+	Platform string // "os/arch[/variant]"; empty: one that runs, or else linux/amd64, or else the first
+	At       Times
+}
