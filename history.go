@@ -79,6 +79,7 @@ const (
 	FieldBase         Field = "base"         // name or digest of the base image
 	FieldLayer        Field = "layer"        // digest of a layer or its diffID
 	FieldProgram      Field = "program"      // path of a Go main package
+	FieldPackage      Field = "package"      // name, source package or package URL of a package that the layers hold
 	FieldMediaType    Field = "mediaType"    // of a manifest or an index, its configuration or a layer
 	FieldArtifactType Field = "artifactType" // or the media type of the configuration that stands for it
 	FieldPlatform     Field = "platform"     // "os/arch[/variant]"
@@ -92,7 +93,14 @@ type Found struct {
 	Match      string    `json:"match"` // what was found there
 	References []string  `json:"references"`
 	Running    []Running `json:"running"`
+	// FirstSeen is when the image was first found in a repository, or running.
+	FirstSeen time.Time `json:"firstSeen,omitzero"`
+	// Packages are those of the image that the term means, at most FoundPackages.
+	Packages []PackageAt `json:"packages,omitempty"`
 }
+
+// FoundPackages is how many packages of one image a search lists at most.
+const FoundPackages = 20
 
 // FoundList is the result of a search.
 type FoundList struct {

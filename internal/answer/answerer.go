@@ -24,6 +24,7 @@ type Answerer struct {
 	// Parser remembers what facts say from one answer to the next. nil: each is
 	// parsed once an answer.
 	Parser *Parser
+	Order  Order // of versions; nil: ranges of versions cannot be searched for
 }
 
 // imagesPerBatch bounds how much evidence is in memory at a time.

@@ -5,6 +5,7 @@ package answer_test
 
 import (
 	"context"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/answer"
 	"dossier.dev/dossier/internal/cluster"
+	"dossier.dev/dossier/internal/contents"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/ingest"
 	"dossier.dev/dossier/internal/store/sqlstore"
@@ -44,7 +46,13 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w.ingest = ingest.New(ingest.Config{Store: db, Images: &image.Client{}, Now: now})
+	client := &image.Client{}
+	read := func(ctx context.Context, ref string, l dossier.Edge, diffID dossier.Digest) (contents.LayerResult, error) {
+		return contents.ReadLayer(ctx, contents.Layer{Digest: l.Child, DiffID: diffID, Open: func(ctx context.Context) (io.ReadCloser, error) {
+			return client.Layer(ctx, ref, image.Descriptor{MediaType: l.MediaType, Digest: l.Child, Size: l.Size})
+		}}, contents.Options{TempDir: t.TempDir()})
+	}
+	w.ingest = ingest.New(ingest.Config{Store: db, Images: client, Layer: read, Now: now})
 	w.Answerer = answer.Answerer{Store: db, Now: now}
 	return w
 }

@@ -31,7 +31,7 @@ func (a Answerer) Where(ctx context.Context, term string, limit int) (dossier.Fo
 	limit = min(limit, maxFound)
 	err := a.Store.View(ctx, func(r store.Reader) error {
 		list.Found, list.Truncated = []dossier.Found{}, false
-		hits, err := find(ctx, r, term, 4*limit)
+		hits, packages, err := a.find(ctx, r, term, 4*limit)
 		if err != nil {
 			return err
 		}
@@ -42,16 +42,31 @@ func (a Answerer) Where(ctx context.Context, term string, limit int) (dossier.Fo
 		if len(found) > limit {
 			found, list.Truncated = found[:limit], true
 		}
-		list.Truncated = list.Truncated || len(hits) >= 4*limit
+		list.Truncated = list.Truncated || len(hits) >= 4*limit || packages.more
 		g := newGatherer(r, dossier.Times{}, a.now())
-		list.Found, err = g.describe(ctx, found)
+		list.Found, err = g.describe(ctx, found, packages.at)
 		return err
 	})
 	return list, err
 }
 
-// find returns digests of any kind at which the term stands.
-func find(ctx context.Context, r store.Reader, term string, limit int) ([]store.TermHit, error) {
+// find returns digests of any kind at which the term stands, and the packages
+// that it means.
+func (a Answerer) find(ctx context.Context, r store.Reader, term string, limit int) ([]store.TermHit, packageHits, error) {
+	packages, mayBe := parsePackageTerm(term)
+	var found packageHits
+	var err error
+	if mayBe {
+		if found, err = a.findPackages(ctx, r, packages, limit); err != nil || packages.only {
+			return found.terms, found, err
+		}
+	}
+	hits, err := findTerms(ctx, r, term, limit)
+	return append(hits, found.terms...), found, err
+}
+
+// findTerms returns digests of any kind at which the term stands.
+func findTerms(ctx context.Context, r store.Reader, term string, limit int) ([]store.TermHit, error) {
 	queries, err := termQueries(term, limit)
 	if err != nil {
 		return nil, err
@@ -132,7 +147,7 @@ func cutFold(s, prefix string) (string, bool) {
 // searchable are the fields of terms, those first that say the most.
 func searchable() []dossier.Field {
 	return []dossier.Field{
-		dossier.FieldReference, dossier.FieldSource, dossier.FieldRevision, dossier.FieldBase, dossier.FieldProgram,
+		dossier.FieldReference, dossier.FieldSource, dossier.FieldRevision, dossier.FieldBase, dossier.FieldProgram, dossier.FieldPackage,
 		dossier.FieldSubject, dossier.FieldArtifactType, dossier.FieldLayer, dossier.FieldLabel, dossier.FieldAnnotation,
 		dossier.FieldPlatform, dossier.FieldMediaType,
 	}
@@ -199,8 +214,9 @@ func foundOf(ctx context.Context, r store.Reader, hits []store.TermHit) ([]candi
 }
 
 // describe adds names and places to what was found. A platform manifest or a configuration
-// that runs by itself counts to the image that contains it.
-func (g *gatherer) describe(ctx context.Context, found []candidate) ([]dossier.Found, error) {
+// that runs by itself counts to the image that contains it. packages are those
+// that were found, by manifest.
+func (g *gatherer) describe(ctx context.Context, found []candidate, packages map[dossier.Digest][]dossier.PackageAt) ([]dossier.Found, error) {
 	if len(found) == 0 {
 		return []dossier.Found{}, nil // a query for no digests would select all
 	}
@@ -237,15 +253,30 @@ func (g *gatherer) describe(ctx context.Context, found []candidate) ([]dossier.F
 			places[i] = append(places[i], p)
 		}
 	}
+	held := make([][]dossier.PackageAt, len(found))
+	for _, d := range distinct(ds) {
+		for _, i := range slices.Compact(slices.Sorted(slices.Values(owner[d]))) {
+			held[i] = append(held[i], packages[d]...)
+		}
+	}
+	first, err := g.r.FirstRun(ctx, distinct(ds))
+	if err != nil {
+		return nil, err
+	}
 	out := make([]dossier.Found, 0, len(found))
 	for i, c := range found {
 		e := Evidence{Subject: c.digest, Places: places[i]}
+		seen := first[c.digest]
 		for _, n := range names[c.digest] {
 			e.Names = append(e.Names, Name{Name: n.Name})
+			if seen.IsZero() || n.FirstSeen.Before(seen) {
+				seen = n.FirstSeen
+			}
 		}
 		out = append(out, dossier.Found{
 			Digest: c.digest, Field: c.hit.Field, Match: c.hit.Value,
 			References: referencesOf(&e), Running: runningOf(places[i]),
+			FirstSeen: seen, Packages: distinctPackages(held[i]),
 		})
 	}
 	return out, nil

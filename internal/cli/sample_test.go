@@ -66,6 +66,24 @@ func shopManifest(version string) string {
 	return `{"name": "shop", "version": "` + version + `", "license": "MIT"}`
 }
 
+// saidImage is the shop with a bill of materials that is not quite right.
+func saidImage() testimage.Builder {
+	shop := shopImage("", shopManifest("2.0.0"))
+	c, err := shop.Build()
+	if err != nil {
+		panic(err)
+	}
+	bill := `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://spdx.dev/Document","subject":[],"predicate":{"spdxVersion":"SPDX-2.3",` +
+		`"creationInfo":{"creators":["Tool: scanner-1"]},"packages":[` + spdxEntry("pkg:deb/debian/bash@5.2.15-2") + `,` + spdxEntry("pkg:npm/shop@1.9.0") + `,` + spdxEntry("pkg:npm/ghost@1.0.0") + `]}}`
+	x := testimage.Of(shop)
+	x.Entries = append(x.Entries, testimage.Attestation(c.Digest(), []byte(bill)))
+	return x
+}
+
+func spdxEntry(purl string) string {
+	return `{"name":"x","externalRefs":[{"referenceType":"purl","referenceLocator":"` + purl + `"}]}`
+}
+
 // samples are the images that scripts use, by name.
 func samples() map[string]testimage.Builder {
 	return map[string]testimage.Builder{
@@ -79,6 +97,7 @@ func samples() map[string]testimage.Builder {
 		"shop":      shopImage("", shopManifest("2.0.0")),
 		"shop2":     shopImage("", shopManifest("2.1.0")),
 		"multishop": testimage.Of(shopImage("linux/amd64", shopManifest("2.0.0")), shopImage("linux/arm64", shopManifest("2.1.0"))),
+		"saidshop":  saidImage(),
 		"torn":      shopImage("", `{"name": "shop", "versi`),
 		"env":       testimage.Image{Created: built(), Env: []string{"NGINX_VERSION=1.27.0"}, Layers: baseImage("linux/amd64").Layers},
 		"bare":      testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"x": testimage.Text("x")}}}},

@@ -141,7 +141,7 @@ type PackageReader interface {
 	// term, or begins with it when prefix is true, by name, then ID; without Program.
 	FindPackages(ctx context.Context, term string, prefix bool, limit int) ([]KnownPackage, error)
 	// PackageHolders returns up to limit places at which images have one of the
-	// packages, by package, manifest, layer and path.
+	// packages: those of one package after those of another.
 	PackageHolders(ctx context.Context, packages []int64, limit int) ([]PackageHolder, error)
 	// Program returns what the program of a package is linked from, nil when the
 	// package has none. KindNotFound: there is no such package.

@@ -54,7 +54,7 @@ ORDER BY p.name, p.id LIMIT $3`
 SELECT m.package, i.manifest, s.layer, m.path FROM package_member AS m
 JOIN package_set AS s ON s.id = m.package_set JOIN image_set AS i ON i.package_set = s.id
 WHERE m.package IN (SELECT CAST(key AS BIGINT) FROM json_each($1))
-ORDER BY m.package, i.manifest, s.layer, m.path LIMIT $2`
+ORDER BY m.package, m.package_set, i.manifest, m.path LIMIT $2`
 
 	programOf = `
 SELECT r.body FROM package AS p LEFT JOIN program AS r ON r.id = p.program WHERE p.id = $1`
