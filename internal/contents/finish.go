@@ -83,6 +83,9 @@ func (r *reader) takeHardLink(p, target string, mode fs.FileMode) {
 	if len(wanted) == 0 {
 		return
 	}
+	if !r.room(p, 2*len(p)+len(target)) {
+		return
+	}
 	r.sources[p] = target
 	byFirst := r.wanted(target, info)
 	missing := slices.ContainsFunc(wanted, func(e extractor) bool {
@@ -139,6 +142,9 @@ func (r *reader) finish() LayerResult {
 	}
 	for _, p := range slices.Sorted(maps.Keys(r.links)) {
 		r.out.Links = append(r.out.Links, Link{p, r.links[p]})
+	}
+	if len(r.licenses) > 0 {
+		r.out.Licenses = r.licenses
 	}
 	r.out.Names, r.out.Dirs = r.out.Names.normal(), r.out.Dirs.normal()
 	slices.Sort(r.out.Removed)

@@ -68,6 +68,9 @@ func (s *Stack) Image() Image {
 	for _, s := range t.seen() {
 		for _, p := range s.file.Packages {
 			position := s.since[p.key()]
+			if p.Type == "deb" && p.License == "" {
+				p.License = cmp.Or(t.licenses[p.Name], t.licenses[p.Source])
+			}
 			found := Found{Package: p, Layer: layers[position].Digest, Position: position, Path: s.path}
 			found.PURL = purlOf(p, image.Distribution)
 			found.Ecosystem = ecosystemOf(p, image.Distribution)
@@ -105,10 +108,11 @@ type tree struct {
 	files    map[string]place
 	releases map[string]dossier.Distribution
 	links    map[string]string
+	licenses map[string]string // of packages of Debian; the layer on top counts
 }
 
 func newTree() *tree {
-	return &tree{files: map[string]place{}, releases: map[string]dossier.Distribution{}, links: map[string]string{}}
+	return &tree{files: map[string]place{}, releases: map[string]dossier.Distribution{}, links: map[string]string{}, licenses: map[string]string{}}
 }
 
 // lay puts layer i on top.
@@ -124,6 +128,7 @@ func (t *tree) lay(i int, l *LayerResult) {
 	for _, link := range l.Links {
 		t.links[t.parent(link.Path)] = link.Target
 	}
+	maps.Copy(t.licenses, l.Licenses)
 	for _, r := range l.Releases {
 		p := t.parent(r.Path)
 		t.releases[p] = r

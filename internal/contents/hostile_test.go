@@ -55,6 +55,11 @@ func TestHostile(t *testing.T) {
 		{"bomb in an egg", Limits{}, []entry{a, file("a.egg", zipOf(t, "EGG-INFO/PKG-INFO", zeros))}, []string{"a.egg inner"}},
 		{"table of contents", Limits{Directory: 1}, []entry{a, file("a.jar", zipOf(t, slices.Repeat(many, 3)...))}, []string{"a.jar inner"}},
 		{"no zip", Limits{}, []entry{a, file("a.jar", "PK\x03\x04 nonsense that is long enough")}, []string{"a.jar broken"}},
+		{"text of links", Limits{Text: 100}, []entry{a, symlink("b", strings.Repeat("x", 100))}, []string{"b count"}},
+		{"text of whiteouts", Limits{Text: 30}, []entry{a, gone("some/long/path")}, []string{"some/long/.wh.path count"}},
+		{"text of packages", Limits{Text: 30}, []entry{a, file("b/package.json", npm("bb", "1.0.0"))}, []string{"b/package.json count"}},
+		{"text of hard links", Limits{Text: 40}, []entry{a, hardlink("some/long/package.json", "package.json")}, []string{"some/long/package.json count"}},
+		{"text of licences", Limits{Text: 30}, []entry{a, file("usr/share/doc/b/copyright", "/usr/share/common-licenses/GPL-3")}, []string{"usr/share/doc/b/copyright count"}},
 		{"packages", Limits{Packages: 1}, []entry{a, file("b/package.json", npm("b", "1.0.0"))}, []string{"b/package.json count"}},
 		{"broken JSON", Limits{}, []entry{a, file("b/package.json", "{"), file("composer.lock", "{")}, []string{"b/package.json broken", "composer.lock broken"}},
 		{"deep JSON", Limits{}, []entry{a, file("b/package.json", strings.Repeat("[", 1<<20))}, []string{"b/package.json broken"}},
@@ -181,6 +186,36 @@ func TestReadLayerFails(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// TestLongNames: names that do not fit into a header are those that PAX records
+// and GNU's entries tell.
+func TestLongNames(t *testing.T) {
+	name := strings.Repeat("directory/", 20) + "grün/package.json"
+	for _, format := range []tar.Format{tar.FormatPAX, tar.FormatGNU} {
+		e := file(name, npm("a", "1.0.0"))
+		e.Format = format
+		if format == tar.FormatPAX {
+			e.PAXRecords = map[string]string{"SCHILY.xattr.user.x": "y", "comment": "z"}
+		}
+		link := hardlink("short/package.json", name)
+		link.Format = format
+		r := readLayer(t, Options{}, e, link)
+		if len(r.Files) != 1 || r.Files[0].Path != name || len(r.Files[0].Aliases) != 1 || len(r.Missed) > 0 {
+			t.Errorf("%v: got %+v, missed %v", format, r.Files, r.Missed)
+		}
+	}
+}
+
+// TestNothingIsInIt: a layer, and an image, that hold nothing are no fault.
+func TestNothingIsInIt(t *testing.T) {
+	r := readLayer(t, Options{})
+	if image := Fold([]LayerResult{r}); len(image.Packages)+len(image.Missed) > 0 || image.Distribution != nil || r.DiffID == "" {
+		t.Errorf("got %+v of %+v", image, r)
+	}
+	if image := Fold(nil); len(image.Packages)+len(image.Missed) > 0 {
+		t.Errorf("without layers: %+v", image)
+	}
+}
 
 // TestSparseFiles: GNU and PAX ways to write files with holes are read as the
 // files that they stand for.

@@ -21,6 +21,7 @@ type Limits struct {
 	Packages   int           // packages; 200,000
 	Links      int           // symbolic links that are kept; 200,000
 	Removed    int           // whiteouts and opaque directories that are kept; 200,000
+	Text       int64         // bytes of the names, targets and packages that are kept; 64 MiB
 	Database   int64         // bytes of a package database; 256 MiB
 	Program    int64         // bytes of an executable; 1 GiB
 	Archive    int64         // bytes of a jar, an egg, a wheel; 1 GiB
@@ -43,6 +44,7 @@ func (l Limits) orDefault() Limits {
 		Packages:   cmp.Or(l.Packages, 200_000),
 		Links:      cmp.Or(l.Links, 200_000),
 		Removed:    cmp.Or(l.Removed, 200_000),
+		Text:       cmp.Or(l.Text, 64<<20),
 		Database:   cmp.Or(l.Database, 256<<20),
 		Program:    cmp.Or(l.Program, 1<<30),
 		Archive:    cmp.Or(l.Archive, 1<<30),

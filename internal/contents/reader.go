@@ -36,9 +36,11 @@ type reader struct {
 	releases map[string]dossier.Distribution
 	links    map[string]string
 	owners   owners
-	missed   int // Missed beyond maxMissed
-	looked   int // files that extractors looked into
-	found    int // packages
+	licenses map[string]string // by package of Debian
+	missed   int               // Missed beyond maxMissed
+	looked   int               // files that extractors looked into
+	found    int               // packages
+	text     int64             // bytes that are kept
 
 	helpers memoryFS            // files that extractors look up by name
 	helped  int64               // bytes of helpers
@@ -62,6 +64,7 @@ func newReader(limits Limits, dir string, all []extractor) *reader {
 		releases: map[string]dossier.Distribution{},
 		links:    map[string]string{},
 		owners:   owners{},
+		licenses: map[string]string{},
 		helpers:  memoryFS{},
 		linked:   map[string][]string{},
 		sources:  map[string]string{},
@@ -122,7 +125,9 @@ func (r *reader) take(ctx context.Context, h *tar.Header, body io.Reader) error 
 			r.miss(p, dossier.MissedCount, fmt.Sprintf("there are more than %d symbolic links", r.limits.Links))
 			return nil
 		}
-		r.links[p] = h.Linkname
+		if r.room(p, len(p)+len(h.Linkname)) {
+			r.links[p] = h.Linkname
+		}
 	case tar.TypeLink:
 		r.takeHardLink(p, cleanName(h.Linkname), h.FileInfo().Mode())
 	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
@@ -144,6 +149,7 @@ func (r *reader) takeMark(p string) bool {
 	}
 	name := base[len(whiteout):]
 	switch {
+	case !r.room(p, len(p)):
 	case base == opaque:
 		r.out.Opaque = append(r.out.Opaque, dir)
 	case strings.HasPrefix(name, whiteout), name == "", name == ".", name == "..":
@@ -170,6 +176,8 @@ func (r *reader) takeFile(ctx context.Context, p string, info fileInfo, body io.
 		return r.takeRelease(p, info.size, body)
 	case isOwnerList(p):
 		return r.takeOwnerList(p, info.size, body)
+	case isCopyright(p):
+		return r.takeCopyright(p, body)
 	case isHelper(p):
 		return r.takeHelper(p, info.size, body)
 	}
@@ -277,6 +285,21 @@ func (r *reader) missError(p string, err error) {
 	r.miss(p, dossier.MissedBroken, err.Error())
 }
 
+// room reports whether n more bytes of text about a path may be kept.
+func (r *reader) room(p string, n int) bool {
+	if r.text+int64(n) > r.limits.Text {
+		r.miss(p, dossier.MissedCount, fmt.Sprintf("what is kept of the layer takes more than %d bytes, the limit Text", r.limits.Text))
+		return false
+	}
+	r.text += int64(n)
+	return true
+}
+
+// length is how many bytes a package takes, about.
+func (p Package) length() int {
+	return len(p.Name) + len(p.Version) + len(p.Arch) + len(p.Source) + len(p.SourceVersion) + len(p.Module) + len(p.Vendor) + len(p.License) + len(p.Inner)
+}
+
 // keep adds packages that a file tells of.
 func (r *reader) keep(p string, found []Package) {
 	for _, f := range found {
@@ -285,6 +308,8 @@ func (r *reader) keep(p string, found []Package) {
 			r.miss(p, dossier.MissedIdentity, "it holds a package that does not say which it is: "+f.Name)
 		case r.found >= r.limits.Packages:
 			r.miss(p, dossier.MissedCount, fmt.Sprintf("there are more than %d packages", r.limits.Packages))
+			return
+		case !r.room(p, f.length()+len(p)):
 			return
 		default:
 			r.found++

@@ -8,7 +8,7 @@ import "dossier.dev/dossier"
 // Version names what turns bytes into a LayerResult. Its number, see Serial,
 // rises whenever equal bytes may give another result: then layers are to be
 // read again. What follows tells which extractors are linked.
-const Version = "3+osv-scalibr.0.5.3"
+const Version = "4+osv-scalibr.0.5.3"
 
 // LayerResult is what one layer holds. It is a function of the layer's bytes,
 // Version and Limits. Keep it under Digest and Version: the same DiffID under
@@ -23,6 +23,8 @@ type LayerResult struct {
 
 	Files    []File                 `json:"files,omitempty"`    // that tell of packages, by path
 	Releases []dossier.Distribution `json:"releases,omitempty"` // that tell of a distribution, by path
+
+	Licenses map[string]string `json:"licenses,omitempty"` // of packages of Debian, by name
 
 	Removed []string `json:"removed,omitempty"` // paths that are deleted beneath (whiteouts), sorted
 	Opaque  []string `json:"opaque,omitempty"`  // directories of which everything beneath is hidden, sorted
