@@ -33,6 +33,12 @@ const (
 	// FactContents is what the layers of an image hold, laid over one another.
 	// Subject: the manifest. Body: Contents as JSON.
 	FactContents FactKind = "image.contents"
+	// FactBill is a bill of materials that others wrote. Subject: the document,
+	// as attached. Body: its exact bytes.
+	FactBill FactKind = "bill"
+	// FactAttached says that a bill of materials was found attached to an image.
+	// Subject: the image or index. Body: AttachedBill as JSON.
+	FactAttached FactKind = "image.bill"
 	// FactName says that a digest was found under a repository name.
 	// Subject: what was found. Body: NameBody as JSON.
 	FactName FactKind = "image.name"

@@ -19,6 +19,7 @@ type SBOM struct {
 	Layers       []SBOMLayer   `json:"layers"`                 // base first
 	Packages     []SBOMPackage `json:"packages"`               // by purl, layer and path
 	Missed       []Missed      `json:"missed"`                 // what was not read
+	Attached     []BillDiff    `json:"attached"`               // bills of materials that others attached to the image, compared
 	Evidence     []Digest      `json:"evidence"`               // IDs of the facts that it stands on
 }
 
@@ -44,3 +45,31 @@ type SBOMQuery struct {
 	Platform string // "os/arch[/variant]"; empty: one that runs, or else linux/amd64, or else the first
 	At       Times
 }
+
+// AttachedBill is the body of a FactAttached: where a bill of materials was
+// found, and what it is. What it says is a claim.
+type AttachedBill struct {
+	Document Digest   `json:"document"`           // of its bytes; the subject of its FactBill
+	How      string   `json:"how"`                // "referrer", "cosign" (a tag made from the digest) or "buildkit" (in the index)
+	Manifest Digest   `json:"manifest"`           // that holds it
+	Format   string   `json:"format,omitempty"`   // "SPDX 2.3", "CycloneDX 1.6"
+	Tools    []string `json:"tools,omitempty"`    // that made it, as it says
+	Packages int      `json:"packages,omitempty"` // with a package URL
+	Problem  string   `json:"problem,omitempty"`  // why it was not read
+}
+
+// BillDiff is how an attached bill of materials differs from what was observed.
+// Packages are written "TYPE NAME VERSION"; each list has at most DiffPackages.
+type BillDiff struct {
+	AttachedBill
+	On        Digest   `json:"on"`                  // what it is attached to: the platform's manifest, or an index
+	Fact      Digest   `json:"fact"`                // ID of the FactAttached
+	Agree     int      `json:"agree"`               // packages that both have
+	Missing   []string `json:"missing,omitempty"`   // observed, and not in the bill
+	Extra     []string `json:"extra,omitempty"`     // in the bill, and not observed
+	Otherwise []string `json:"otherwise,omitempty"` // in both, in another version: "TYPE NAME VERSION, not VERSION"
+	More      int      `json:"more,omitempty"`      // differences that are not listed
+}
+
+// DiffPackages is how many packages each list of a BillDiff has at most.
+const DiffPackages = 50

@@ -13,6 +13,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/contents"
+	"dossier.dev/dossier/internal/contents/bill"
 	"dossier.dev/dossier/internal/origin"
 	"dossier.dev/dossier/internal/store"
 )
@@ -59,12 +60,73 @@ func (g *gatherer) sbom(ctx context.Context, q dossier.SBOMQuery, d dossier.Dige
 	}
 	out := dossier.SBOM{
 		Digest: d, Manifest: p.Manifest, Platform: p.Platform, Name: nameOfSBOM(e, q.Ref), AsOf: e.AsOf,
-		Layers: []dossier.SBOMLayer{}, Packages: []dossier.SBOMPackage{}, Missed: []dossier.Missed{},
+		Layers: []dossier.SBOMLayer{}, Packages: []dossier.SBOMPackage{}, Missed: []dossier.Missed{}, Attached: []dossier.BillDiff{},
 	}
 	if err := g.addContents(ctx, &out, e); err != nil {
 		return dossier.SBOM{}, err
 	}
-	return out, nil
+	return out, g.addAttached(ctx, &out)
+}
+
+// addAttached compares the bills of materials that are attached to the platform's
+// manifest, or to the index that was asked for, with what was observed.
+func (g *gatherer) addAttached(ctx context.Context, out *dossier.SBOM) error {
+	var observed []string
+	for _, p := range out.Packages {
+		observed = append(observed, p.PURL)
+	}
+	for f, err := range g.r.Holding(ctx, distinct([]dossier.Digest{out.Manifest, out.Digest}), g.at, dossier.FactAttached) {
+		if err != nil {
+			return err
+		}
+		d := dossier.BillDiff{On: f.Subject, Fact: f.ID}
+		if json.Unmarshal(f.Body, &d.AttachedBill) != nil {
+			continue
+		}
+		if d.Problem == "" {
+			if err := g.compareBill(ctx, &d, observed); err != nil {
+				return err
+			}
+		}
+		out.Attached = append(out.Attached, d)
+	}
+	return nil
+}
+
+// compareBill reads a bill and notes how it differs from what was observed.
+func (g *gatherer) compareBill(ctx context.Context, d *dossier.BillDiff, observed []string) error {
+	for f, err := range g.r.Holding(ctx, []dossier.Digest{d.Document}, g.at, dossier.FactBill) {
+		if err != nil {
+			return err
+		}
+		b, err := bill.Parse(f.Body, bill.Limits{})
+		if err != nil {
+			d.Problem = err.Error()
+			return nil
+		}
+		diff := bill.Compare(b, observed)
+		d.Agree = diff.Agree
+		list := func(to *[]string, texts []string) {
+			*to = texts[:min(len(texts), dossier.DiffPackages)]
+			d.More += len(texts) - len(*to)
+		}
+		list(&d.Missing, texts(diff.Missing))
+		list(&d.Extra, texts(diff.Extra))
+		var otherwise []string
+		for _, pair := range diff.Otherwise {
+			otherwise = append(otherwise, pair[0].String()+", not "+pair[1].Version)
+		}
+		list(&d.Otherwise, otherwise)
+	}
+	return nil
+}
+
+func texts(keys []bill.Key) []string {
+	var out []string
+	for _, k := range keys {
+		out = append(out, k.String())
+	}
+	return out
 }
 
 // nameOfSBOM is what an image is called: where it was found, or else how it was

@@ -268,7 +268,7 @@ func TestDocumentEnumsAgree(t *testing.T) {
 		"ContainerType": words(dossier.Container, dossier.InitContainer, dossier.EphemeralContainer,
 			dossier.ImageVolume),
 		"Field": words(dossier.FieldDigest, dossier.FieldReference, dossier.FieldLabel, dossier.FieldSource, dossier.FieldRevision,
-			dossier.FieldBase, dossier.FieldLayer, dossier.FieldProgram, dossier.FieldAnnotation, dossier.FieldMediaType,
+			dossier.FieldBase, dossier.FieldLayer, dossier.FieldProgram, dossier.FieldPackage, dossier.FieldAnnotation, dossier.FieldMediaType,
 			dossier.FieldArtifactType, dossier.FieldPlatform, dossier.FieldSubject),
 		"ChangeType":    words(dossier.ChangeAdded, dossier.ChangeUpdated, dossier.ChangeRemoved, dossier.ChangeSynced, dossier.ChangeError),
 		"TagChangeType": words(dossier.TagAdded, dossier.TagMoved, dossier.TagRemoved),

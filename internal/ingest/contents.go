@@ -147,7 +147,13 @@ func (g *Ingest) lay(ctx context.Context, s stack, lost map[dossier.Digest]strin
 			return nil, err
 		}
 	}
-	return func(tx store.Tx) error { return record.Contents(ctx, tx, s.manifest, summary, program, g.now()) }, nil
+	return func(tx store.Tx) error {
+		if err := record.Contents(ctx, tx, s.manifest, summary, program, g.now()); err != nil {
+			return err
+		}
+		_, err := g.lookFor(ctx, tx, s.manifest, g.now().Add(-lookedFor))
+		return err
+	}, nil
 }
 
 // layerResults returns what was found in the layers of an image, with the IDs of

@@ -40,8 +40,10 @@ type Config struct {
 	Store  store.Store
 	Images Images
 	Layer  LayerReader // nil: layers are not read
-	Logger *slog.Logger
-	Now    func() time.Time
+	// Artifacts opens what is attached to images; nil: that is not read.
+	Artifacts ArtifactReader
+	Logger    *slog.Logger
+	Now       func() time.Time
 
 	Workers  int           // jobs done at a time; 0: DefaultWorkers
 	Readers  int           // layers read at a time, beside those; 0: DefaultReaders

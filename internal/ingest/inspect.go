@@ -146,7 +146,13 @@ func (g *Ingest) localContents(ctx context.Context, ref string, m dossier.Digest
 		return ctx.Err()
 	}
 	finish, err := g.lay(ctx, s, lost)
-	if err != nil || finish == nil {
+	if err == nil && finish != nil {
+		err = g.Store.Update(ctx, finish)
+	}
+	if err != nil || g.Artifacts == nil {
+		return err
+	}
+	if finish, err = g.billsOf(ctx, ref, m); err != nil {
 		return err
 	}
 	return g.Store.Update(ctx, finish)
@@ -161,7 +167,7 @@ func (g *Ingest) contentsNow(ctx context.Context, m dossier.Digest) error {
 	}
 	unread := s.unread()
 	if laid, err := g.wasLaid(ctx, m); err != nil || laid && len(unread) == 0 {
-		return err
+		return errors.Join(err, g.lookNow(ctx, m))
 	}
 	if err := g.Store.Update(ctx, func(tx store.Tx) error { return record.ReadContents(ctx, tx, m, "") }); err != nil {
 		return err
@@ -174,7 +180,23 @@ func (g *Ingest) contentsNow(ctx context.Context, m dossier.Digest) error {
 	}
 	errs := make([]error, len(s.layers))
 	g.sideBySide(ctx, unread, func(i int) { errs[i] = g.doNow(ctx, JobLayer, string(s.layers[i].Child)) })
-	return errors.Join(append(errs, g.doNow(ctx, JobContents, string(m)))...)
+	errs = append(errs, g.doNow(ctx, JobContents, string(m)), g.lookNow(ctx, m))
+	return errors.Join(errs...)
+}
+
+// lookNow reads what is attached to an image, unless somebody did so lately.
+func (g *Ingest) lookNow(ctx context.Context, m dossier.Digest) error {
+	asked := false
+	err := g.Store.Update(ctx, func(tx store.Tx) (err error) {
+		if asked, err = g.lookFor(ctx, tx, m, g.now().Add(-g.TagFresh)); err == nil && !asked {
+			err = errNoJob
+		}
+		return err
+	})
+	if errors.Is(err, errNoJob) {
+		return nil
+	}
+	return errors.Join(err, g.doNow(ctx, JobBill, string(m)))
 }
 
 // wasLaid reports whether the layers of an image were laid by this program or a

@@ -99,8 +99,14 @@ func (g *Ingest) keep(ctx context.Context, f finding) finisher {
 // keepNode records one node, and asks for what it holds.
 func (g *Ingest) keepNode(ctx context.Context, tx store.Tx, tree *image.Tree, node image.Node) error {
 	isNew, err := record.Node(ctx, tx, node, tree.Nodes)
-	if err == nil && isNew && node.Kind == dossier.ImageManifest && tree.Name != "" && g.Layer != nil {
-		err = record.ReadContents(ctx, tx, node.Digest, tree.Name)
+	if err != nil || !isNew || tree.Name == "" || g.Layer == nil {
+		return err
 	}
-	return err
+	switch node.Kind {
+	case dossier.ImageManifest:
+		return record.ReadContents(ctx, tx, node.Digest, tree.Name)
+	case dossier.ImageIndex:
+		return g.lookAgain(ctx, tx, node, tree.Name)
+	}
+	return nil
 }

@@ -17,11 +17,13 @@ import (
 type Mark struct {
 	layer store.LayerRead
 	image store.ImageContents
+	look  store.ImageContents
 }
 
 // Refresh asks for up to n layers to be read again that an older version of this
-// program read, those read first before others, and when there are no more for
-// images to be laid again. It returns how many it asked for; 0 when nothing is
+// program read, those read first before others; when there are no more for images to
+// be laid again; and then for another look at what is attached to images at which
+// nobody looked for a day. It returns how many it asked for; 0 when nothing is
 // left, or when layers wait to be read for the first time: those go first.
 // Where it stands it keeps in mark; what could not be read again is passed by
 // until it has come to the end.
@@ -33,10 +35,13 @@ func (g *Ingest) Refresh(ctx context.Context, mark *Mark, n int) (asked int, err
 	err = g.Store.Update(ctx, func(tx store.Tx) error {
 		asked, next = 0, *mark
 		busy, err := waits(ctx, tx, JobLayer)
-		if err != nil || busy {
-			return errors.Join(err, errNoJob)
+		if err != nil {
+			return err
 		}
-		for _, step := range []func(context.Context, store.Tx, *Mark, int) (int, error){g.refreshLayers, g.refreshImages} {
+		if busy {
+			return errNoJob
+		}
+		for _, step := range []func(context.Context, store.Tx, *Mark, int) (int, error){g.refreshLayers, g.refreshImages, g.refreshBills} {
 			if asked, err = step(ctx, tx, &next, n); err != nil || asked > 0 {
 				return err
 			}
@@ -54,7 +59,7 @@ func (g *Ingest) Refresh(ctx context.Context, mark *Mark, n int) (asked int, err
 }
 
 func (g *Ingest) refreshLayers(ctx context.Context, tx store.Tx, mark *Mark, n int) (asked int, err error) {
-	for asked < n {
+	for page := 0; asked < n && page < maxPages; page++ {
 		layers, err := tx.OldLayers(ctx, contents.Serial(contents.Version), mark.layer, n)
 		if err != nil || len(layers) == 0 {
 			return asked, err
@@ -84,6 +89,27 @@ func (g *Ingest) refreshImages(ctx context.Context, tx store.Tx, mark *Mark, n i
 		}
 	}
 	return len(images), err
+}
+
+func (g *Ingest) refreshBills(ctx context.Context, tx store.Tx, mark *Mark, n int) (asked int, err error) {
+	since := g.now().Add(-lookedFor)
+	for page := 0; asked < n && page < maxPages; page++ {
+		images, err := tx.NotLooked(ctx, since, mark.look, n)
+		if err != nil || len(images) == 0 {
+			return asked, err
+		}
+		for _, image := range images {
+			mark.look = image
+			ok, err := g.lookFor(ctx, tx, image.Manifest, since)
+			if err != nil {
+				return asked, err
+			}
+			if ok {
+				asked++
+			}
+		}
+	}
+	return asked, nil
 }
 
 // waits reports whether jobs of a kind are due or under way.
@@ -121,6 +147,10 @@ func (g *Ingest) readAgain(ctx context.Context, tx store.Tx, l store.LayerRead) 
 	}
 	return false, nil
 }
+
+// maxPages bounds how many lists of what cannot be asked for are looked through
+// at a time.
+const maxPages = 20
 
 // maxParents bounds how many images are looked through for one whose repository
 // is known.

@@ -25,15 +25,16 @@ const (
 	JobTag      = "image.tag"        // see where a tag points: tagPayload
 	JobLayer    = "layer.contents"   // read what a layer holds: layerPayload
 	JobContents = record.JobContents // lay the layers of an image: record.Program
+	JobBill     = "image.bill"       // read the bills of materials attached to an image: billPayload
 )
 
 // QuickKinds returns the kinds of job that ask for little, many of which are
 // done at a time.
 func QuickKinds() []string { return []string{JobRead, JobTag} }
 
-// LayerKinds returns the kinds of job that read layers and lay them over one
-// another, few of which are done at a time.
-func LayerKinds() []string { return []string{JobContents, JobLayer} }
+// LayerKinds returns the kinds of job that read layers and what is attached to
+// images, few of which are done at a time.
+func LayerKinds() []string { return []string{JobContents, JobLayer, JobBill} }
 
 // Kinds returns all kinds of job in the order in which they follow one another.
 func Kinds() []string { return slices.Concat(QuickKinds(), LayerKinds()) }
@@ -328,6 +329,8 @@ func (g *Ingest) perform(ctx context.Context, job store.Job) (finisher, error) {
 		return performAs(ctx, job, g.layer)
 	case JobContents:
 		return performAs(ctx, job, g.contents)
+	case JobBill:
+		return performAs(ctx, job, g.bills)
 	}
 	return nil, dossier.Errorf(dossier.KindUnsupported, "doing job", job.Kind, "no worker does this kind")
 }

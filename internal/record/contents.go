@@ -59,3 +59,29 @@ func ReadContents(ctx context.Context, tx store.Tx, manifest dossier.Digest, nam
 	_, err := tx.Enqueue(ctx, Program{Name: name, Manifest: manifest}.Job())
 	return err
 }
+
+// Attached records that a bill of materials was found attached to an image or an
+// index, and the document itself. document is nil when it was not read.
+func Attached(ctx context.Context, tx store.Tx, on dossier.Digest, a dossier.AttachedBill, document []byte, at time.Time) error {
+	if document != nil {
+		_, _, err := tx.Record(ctx, dossier.Statement{Subject: a.Document, Kind: dossier.FactBill, Source: ContentSource, Body: document})
+		if err != nil {
+			return err
+		}
+	}
+	body, err := json.Marshal(a)
+	if err != nil {
+		return &dossier.Error{Kind: dossier.KindInternal, Op: "recording bill of materials", Subject: string(on), Err: err}
+	}
+	source := "attached:" + string(a.Document)
+	for f, err := range tx.Holding(ctx, []dossier.Digest{on}, dossier.Times{}, dossier.FactAttached) {
+		if err != nil {
+			return err
+		}
+		if f.Source == source && string(f.Body) == string(body) {
+			return nil // seen before
+		}
+	}
+	_, _, err = tx.Record(ctx, dossier.Statement{Subject: on, Kind: dossier.FactAttached, Source: source, ValidAt: at, Body: body})
+	return err
+}

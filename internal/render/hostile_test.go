@@ -40,7 +40,9 @@ func TestNothingReachesTheTerminal(t *testing.T) {
 		},
 		"sbom": func(w io.Writer, o Options) error {
 			p := dossier.SBOMPackage{PackageAt: dossier.PackageAt{Package: dossier.Package{PURL: evil, Type: evil, Name: evil, Version: evil}, Layer: d, Path: evil}, License: evil, Base: evil}
-			return SBOM(w, dossier.SBOM{Packages: []dossier.SBOMPackage{p}, Missed: []dossier.Missed{{Layer: d, Path: evil, Detail: evil}}}, o)
+			return SBOM(w, dossier.SBOM{Packages: []dossier.SBOMPackage{p}, Missed: []dossier.Missed{{Layer: d, Path: evil, Detail: evil}}, Attached: []dossier.BillDiff{
+				{AttachedBill: dossier.AttachedBill{Document: d, How: evil, Format: evil, Tools: []string{evil}}, Missing: []string{evil}, Extra: []string{evil}, Otherwise: []string{evil}},
+				{AttachedBill: dossier.AttachedBill{How: evil, Problem: evil}}}}, o)
 		},
 		"found": func(w io.Writer, o Options) error {
 			return Found(w, dossier.FoundList{Found: []dossier.Found{{Digest: d, Field: evil, Match: evil, References: []string{evil}, Running: running}}}, o)

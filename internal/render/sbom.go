@@ -4,8 +4,10 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"strings"
 
 	"dossier.dev/dossier"
 )
@@ -27,12 +29,41 @@ func SBOM(w io.Writer, s dossier.SBOM, opt Options) error {
 	if err := writeTable(w, columns, rows, opt); err != nil {
 		return err
 	}
+	var b strings.Builder
 	for _, m := range s.Missed {
-		if _, err := fmt.Fprintf(w, "not read: %s\n", Clean(missedText(m))); err != nil {
-			return err
+		fmt.Fprintf(&b, "not read: %s\n", Clean(missedText(m)))
+	}
+	for _, d := range s.Attached {
+		writeBill(&b, d)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeBill says how a bill of materials that is attached to the image differs
+// from what was found.
+func writeBill(b *strings.Builder, d dossier.BillDiff) {
+	who := d.Format
+	if len(d.Tools) > 0 {
+		who += " by " + strings.Join(d.Tools, ", ")
+	}
+	fmt.Fprintf(b, "attached (%s): %s, %s: ", Clean(d.How), Clean(cmp.Or(who, "a document")), Clean(d.Document.Short()))
+	if d.Problem != "" {
+		fmt.Fprintf(b, "not read: %s\n", Clean(d.Problem))
+		return
+	}
+	fmt.Fprintf(b, "%s, %d as found\n", count(d.Packages, "package"), d.Agree)
+	for _, l := range []struct {
+		what  string
+		lines []string
+	}{{"not in it", d.Missing}, {"only in it", d.Extra}, {"differs", d.Otherwise}} {
+		for _, text := range l.lines {
+			fmt.Fprintf(b, "  %s: %s\n", l.what, Clean(text))
 		}
 	}
-	return nil
+	if d.More > 0 {
+		fmt.Fprintf(b, "  and %d more\n", d.More)
+	}
 }
 
 // orDash is a cell that may be empty.

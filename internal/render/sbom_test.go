@@ -53,6 +53,11 @@ func bill() dossier.SBOM {
 		},
 		Missed:   []dossier.Missed{{Layer: top, Path: "huge.jar", Reason: dossier.MissedFileSize, Detail: "the limit Archive is 1 byte"}},
 		Evidence: []dossier.Digest{digest("fact")},
+		Attached: []dossier.BillDiff{
+			{AttachedBill: dossier.AttachedBill{Document: digest("bill"), How: "buildkit", Format: "SPDX 2.3", Tools: []string{"syft-1.2"}, Packages: 5}, Agree: 3,
+				Missing: []string{"npm a 1"}, Extra: []string{"npm b 2"}, Otherwise: []string{"deb bash 5.2, not 5.1"}, More: 7},
+			{AttachedBill: dossier.AttachedBill{Document: digest("broken"), How: "cosign", Problem: "it is no JSON object"}},
+		},
 	}
 }
 

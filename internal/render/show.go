@@ -258,9 +258,20 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.1f %sB", value, []string{"", "k", "M", "G", "T"}[unit])
 }
 
+// foundText is what was found, and how much more of it there is.
+func foundText(f dossier.Found) string {
+	if n := len(f.Packages); f.Field == dossier.FieldPackage && n > 1 {
+		return fmt.Sprintf("%s (+%d)", f.Match, n-1)
+	}
+	return f.Match
+}
+
 // Found writes one line for each image found and each workload that runs it.
 func Found(w io.Writer, list dossier.FoundList, opt Options) error {
 	columns := []column{{title: "DIGEST"}, {title: "IMAGE", min: 16, tail: true}, {title: "FOUND IN"}, {title: "MATCH", min: 12}, {title: "RUNNING IN", min: 12}, {title: "PODS"}}
+	if opt.Wide {
+		columns = append(columns, column{title: "FIRST SEEN", spare: true})
+	}
 	var rows [][]cell
 	for _, f := range list.Found {
 		name := "<none>"
@@ -270,13 +281,17 @@ func Found(w io.Writer, list dossier.FoundList, opt Options) error {
 				name = ref.Familiar()
 			}
 		}
-		first := []cell{{text: f.Digest.Short()}, {text: name}, {text: string(f.Field)}, {text: f.Match}}
+		first := []cell{{text: f.Digest.Short()}, {text: name}, {text: string(f.Field)}, {text: foundText(f)}}
+		var last []cell
+		if opt.Wide {
+			last = []cell{{text: stamp(f.FirstSeen)}}
+		}
 		if len(f.Running) == 0 {
-			rows = append(rows, append(first, cell{"-", styleFaint}, cell{text: "0"}))
+			rows = append(rows, slices.Concat(first, []cell{{"-", styleFaint}, {text: "0"}}, last))
 		}
 		for _, r := range f.Running {
 			where := fmt.Sprintf("%s/%s/%s %s", r.Namespace, strings.ToLower(r.Kind), r.Name, r.Container)
-			rows = append(rows, append(slices.Clone(first), cell{text: where}, cell{text: fmt.Sprint(r.Pods)}))
+			rows = append(rows, slices.Concat(first, []cell{{text: where}, {text: fmt.Sprint(r.Pods)}}, last))
 		}
 	}
 	return writeTable(w, columns, rows, opt)

@@ -25,6 +25,7 @@ import (
 	"dossier.dev/dossier/internal/answer"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/ingest"
+	"dossier.dev/dossier/internal/match"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
 )
@@ -95,9 +96,9 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		},
 	}
 	e.store = signalling{counting{db, e.facts}, e.changed}
-	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now}
+	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now, Order: match.Compare}
 	e.ingest = ingest.New(ingest.Config{
-		Store: e.store, Images: e.images, Layer: e.readLayer, Logger: c.Logger, Now: c.Now,
+		Store: e.store, Images: e.images, Layer: e.readLayer, Artifacts: e.artifacts, Logger: c.Logger, Now: c.Now,
 		Revive: c.Revive, Workers: c.Workers, Lease: c.Lease,
 	})
 	return e, nil

@@ -197,7 +197,7 @@ func (t countingTx) Record(ctx context.Context, s dossier.Statement) (dossier.Fa
 // factKinds are the kinds that are counted by name.
 func factKinds() []dossier.FactKind {
 	return []dossier.FactKind{
-		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactLayer, dossier.FactContents,
+		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactLayer, dossier.FactContents, dossier.FactBill, dossier.FactAttached,
 		dossier.FactName, dossier.FactTag, dossier.FactRun, dossier.FactRetraction,
 	}
 }

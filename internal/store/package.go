@@ -29,6 +29,7 @@ type ImageContents struct {
 	Manifest dossier.Digest
 	Serial   int              // of what laid its layers: contents.Serial of its version
 	At       time.Time        // when
+	Looked   time.Time        // when somebody last looked for what is attached to it; 1970: never
 	Sets     []dossier.Digest // base first
 }
 
@@ -115,6 +116,9 @@ type ContentsWriter interface {
 	// PutImageContents replaces which sets an image has. KindNotFound: a set is
 	// not there as a whole.
 	PutImageContents(ctx context.Context, c ImageContents) error
+	// PutLook remembers that somebody looked for what is attached to an image
+	// whose contents are known.
+	PutLook(ctx context.Context, manifest dossier.Digest, at time.Time) error
 }
 
 // ContentsReader reads what layers and images hold.
@@ -127,6 +131,9 @@ type ContentsReader interface {
 	// OldImages returns up to limit images that were laid by less than a serial,
 	// those laid first before others, after one, without their sets.
 	OldImages(ctx context.Context, serial int, after ImageContents, limit int) ([]ImageContents, error)
+	// NotLooked returns up to limit images at which nobody looked since a time, as
+	// OldImages does, by when somebody last did.
+	NotLooked(ctx context.Context, since time.Time, after ImageContents, limit int) ([]ImageContents, error)
 	// ImageContents returns what is known of the contents of images, by manifest.
 	ImageContents(ctx context.Context, manifests []dossier.Digest) (map[dossier.Digest]ImageContents, error)
 	// WholeSets returns which of the sets are there as a whole.

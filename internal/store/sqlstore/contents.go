@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
@@ -36,11 +37,17 @@ ON CONFLICT (manifest) DO UPDATE SET serial = excluded.serial, read_at = exclude
 	insertImageSets = `INSERT INTO image_set (manifest, position, package_set) VALUES `
 
 	imagesRead = `
-SELECT manifest, serial, read_at FROM image_read WHERE manifest IN (SELECT key FROM json_each($1))`
+SELECT manifest, serial, read_at, looked_at FROM image_read WHERE manifest IN (SELECT key FROM json_each($1))`
 
 	oldImages = `
-SELECT manifest, serial, read_at FROM image_read
+SELECT manifest, serial, read_at, looked_at FROM image_read
 WHERE serial < $1 AND (read_at > $2 OR read_at = $2 AND manifest > $3) ORDER BY read_at, manifest LIMIT $4`
+
+	putLook = `UPDATE image_read SET looked_at = $2 WHERE manifest = $1`
+
+	notLooked = `
+SELECT manifest, serial, read_at, looked_at FROM image_read
+WHERE looked_at < $1 AND (looked_at > $2 OR looked_at = $2 AND manifest > $3) ORDER BY looked_at, manifest LIMIT $4`
 
 	imageSets = `
 SELECT i.manifest, s.digest FROM image_set AS i JOIN package_set AS s ON s.id = i.package_set
@@ -72,9 +79,9 @@ func scanLayerRead(s scanner, l *store.LayerRead) error {
 }
 
 func scanImageRead(s scanner, c *store.ImageContents) error {
-	var at int64
-	err := s.Scan(&c.Manifest, &c.Serial, &at)
-	c.At = instant(at)
+	var at, looked int64
+	err := s.Scan(&c.Manifest, &c.Serial, &at, &looked)
+	c.At, c.Looked = instant(at), instant(looked)
 	return err
 }
 
@@ -108,6 +115,12 @@ func (t *tx) PutImageContents(ctx context.Context, c store.ImageContents) error 
 	return t.insert(ctx, op, insertImageSets, "", rows)
 }
 
+// PutLook implements [store.ContentsWriter].
+func (t *tx) PutLook(ctx context.Context, manifest dossier.Digest, at time.Time) error {
+	_, err := t.exec(ctx, "keeping that somebody looked", putLook, manifest, micros(at))
+	return err
+}
+
 // LayersRead implements [store.ContentsReader].
 func (r reader) LayersRead(ctx context.Context, ds []dossier.Digest) (map[dossier.Digest]store.LayerRead, error) {
 	list, err := keys(ds)
@@ -130,6 +143,11 @@ func (r reader) OldLayers(ctx context.Context, serial int, after store.LayerRead
 // OldImages implements [store.ContentsReader].
 func (r reader) OldImages(ctx context.Context, serial int, after store.ImageContents, limit int) ([]store.ImageContents, error) {
 	return all(ctx, r.session, "finding old images", scanImageRead, oldImages, serial, micros(after.At), after.Manifest, max(0, limit))
+}
+
+// NotLooked implements [store.ContentsReader].
+func (r reader) NotLooked(ctx context.Context, since time.Time, after store.ImageContents, limit int) ([]store.ImageContents, error) {
+	return all(ctx, r.session, "finding images", scanImageRead, notLooked, micros(since), micros(after.Looked), after.Manifest, max(0, limit))
 }
 
 // ImageContents implements [store.ContentsReader].

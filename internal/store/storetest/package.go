@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -23,6 +24,7 @@ func packageCases() []testCase {
 		{"packages are distinct", packagesAreDistinct},
 		{"packages are found", packagesAreFound},
 		{"contents are replaced", contentsAreReplaced},
+		{"images not looked at", imagesNotLookedAt},
 	}
 }
 
@@ -300,6 +302,7 @@ func contentsAreReplaced(t *testing.T, s store.Store) {
 	if diff := cmp.Diff(want, holders(t, s, "bash", false, "image", "other")); diff != "" {
 		t.Errorf("holders (-want +got):\n%s", diff)
 	}
+	update(t, s, func(tx store.Tx) error { return tx.PutLook(t.Context(), digest("other"), minute(9)) })
 	putContents(t, s, "image", 4)
 	if diff := cmp.Diff([]string{"bash 5.1 other var/lib/dpkg/status"}, holders(t, s, "bash", false, "image", "other")); diff != "" {
 		t.Errorf("holders (-want +got):\n%s", diff)
@@ -307,9 +310,10 @@ func contentsAreReplaced(t *testing.T, s store.Store) {
 	got := read(t, s, func(r store.Reader) (map[dossier.Digest]store.ImageContents, error) {
 		return r.ImageContents(t.Context(), []dossier.Digest{digest("image"), digest("other"), digest("none")})
 	})
+	never := time.Unix(0, 0).UTC()
 	wantContents := map[dossier.Digest]store.ImageContents{
-		digest("image"): {Manifest: digest("image"), Serial: 1, At: minute(4)},
-		digest("other"): {Manifest: digest("other"), Serial: 1, At: minute(2), Sets: []dossier.Digest{one.Digest}},
+		digest("image"): {Manifest: digest("image"), Serial: 1, At: minute(4), Looked: never},
+		digest("other"): {Manifest: digest("other"), Serial: 1, At: minute(2), Looked: minute(9), Sets: []dossier.Digest{one.Digest}},
 	}
 	if diff := cmp.Diff(wantContents, got); diff != "" {
 		t.Errorf("ImageContents (-want +got):\n%s", diff)
@@ -319,5 +323,40 @@ func contentsAreReplaced(t *testing.T, s store.Store) {
 	})
 	if len(old) != 1 || old[0].Manifest != digest("other") {
 		t.Errorf("the image laid first is %v, want other", old)
+	}
+}
+
+func imagesNotLookedAt(t *testing.T, s store.Store) {
+	for i, name := range []string{"a", "b", "c"} {
+		putContents(t, s, name, i)
+	}
+	look := func(name string, at int) {
+		update(t, s, func(tx store.Tx) error { return tx.PutLook(t.Context(), digest(name), minute(at)) })
+	}
+	look("a", 7)
+	look("b", 5)
+	look("nobody", 5)
+	notLooked := func(since int, after store.ImageContents) string {
+		list := read(t, s, func(r store.Reader) ([]store.ImageContents, error) {
+			return r.NotLooked(t.Context(), minute(since), after, 10)
+		})
+		names := ""
+		for _, c := range list {
+			names += nameOf(c.Manifest, "a", "b", "c")
+		}
+		return names
+	}
+	for _, tt := range []struct {
+		since int
+		after store.ImageContents
+		want  string
+	}{{9, store.ImageContents{}, "cba"}, {6, store.ImageContents{}, "cb"}, {9, store.ImageContents{Manifest: digest("b"), Looked: minute(5)}, "a"}} {
+		if got := notLooked(tt.since, tt.after); got != tt.want {
+			t.Errorf("since %d after %v: %s, want %s", tt.since, tt.after.Looked, got, tt.want)
+		}
+	}
+	putContents(t, s, "a", 9) // it does not forget
+	if got := notLooked(6, store.ImageContents{}); got != "cb" {
+		t.Errorf("after a was laid anew: %s", got)
 	}
 }

@@ -1,0 +1,336 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package bill
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"dossier.dev/dossier"
+)
+
+// Bill is what a bill of materials says.
+type Bill struct {
+	Format   string    // "SPDX 2.3", "CycloneDX 1.6", "Syft JSON"
+	Tools    []string  // that made it, as it says
+	Subjects []Subject // of the statement around it; none: it is bare
+	Packages []Package // with a package URL, by that, each once
+	Unnamed  int       // entries without a package URL
+}
+
+// Subject is what an in-toto statement is about.
+type Subject struct {
+	Name   string
+	SHA256 dossier.Digest
+}
+
+// Package is an entry of a bill.
+type Package struct {
+	PURL string // as written
+	Key  Key
+}
+
+// Limits bound what is read. A zero field means its default.
+type Limits struct {
+	Document int // bytes; 16 MiB
+	Packages int // 200,000
+	Depth    int // components within components; 32
+}
+
+func (l Limits) orDefault() Limits {
+	return Limits{
+		Document: cmp.Or(l.Document, 16<<20), Packages: cmp.Or(l.Packages, 200_000), Depth: cmp.Or(l.Depth, 32),
+	}
+}
+
+const op = "reading bill of materials"
+
+// document is the fields by which the formats are told apart.
+type document struct {
+	// sigstore bundle
+	Envelope json.RawMessage `json:"dsseEnvelope"`
+	// DSSE envelope
+	PayloadType string `json:"payloadType"`
+	Payload     string `json:"payload"`
+	// in-toto statement
+	Type          string          `json:"_type"`
+	PredicateType string          `json:"predicateType"`
+	Predicate     json.RawMessage `json:"predicate"`
+	Subject       []struct {
+		Name   string            `json:"name"`
+		Digest map[string]string `json:"digest"`
+	} `json:"subject"`
+	// formats
+	SPDXVersion string `json:"spdxVersion"`
+	BOMFormat   string `json:"bomFormat"`
+	Schema      struct {
+		URL string `json:"url"`
+	} `json:"schema"`
+}
+
+// Parse reads a document. KindInvalid: it is not what it seems to be.
+// KindUnsupported: it is of no form that is known. KindLimit: see Limits.
+func Parse(b []byte, limits Limits) (Bill, error) {
+	limits = limits.orDefault()
+	var subjects []Subject
+	for range maxWrapped {
+		if len(b) > limits.Document {
+			return Bill{}, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has %d bytes, the limit Document is %d", len(b), limits.Document))
+		}
+		var d document
+		if err := decode(b, &d); err != nil {
+			return Bill{}, err
+		}
+		switch {
+		case len(d.Envelope) > 0:
+			b = d.Envelope
+			continue
+		case d.PayloadType != "":
+			inner, err := base64.StdEncoding.DecodeString(d.Payload)
+			if err != nil {
+				return Bill{}, invalid(fmt.Errorf("the payload of the envelope: %w", err))
+			}
+			b = inner
+			continue
+		case strings.HasPrefix(d.Type, "https://in-toto.io/Statement/"):
+			for _, s := range d.Subject[:min(len(d.Subject), maxSubjects)] {
+				digest, err := dossier.ParseDigest(dossier.SHA256 + ":" + s.Digest[dossier.SHA256])
+				if err == nil {
+					subjects = append(subjects, Subject{printable(s.Name), digest})
+				}
+			}
+			b = unquoted(d.Predicate)
+			continue
+		}
+		bill, err := parse(b, d, limits)
+		bill.Subjects = subjects
+		return bill, err
+	}
+	return Bill{}, dossier.Errorf(dossier.KindUnsupported, op, "", "it is wrapped too often")
+}
+
+const (
+	maxWrapped  = 5   // bundle, envelope, statement, document, and one to spare
+	maxSubjects = 100 // of a statement
+)
+
+// unquoted undoes what cosign once did: the predicate is an object with the
+// document in Data, or a string that holds it.
+func unquoted(b json.RawMessage) []byte {
+	var text string
+	if json.Unmarshal(b, &text) == nil {
+		return []byte(text)
+	}
+	var old struct{ Data json.RawMessage }
+	if json.Unmarshal(b, &old) == nil && len(old.Data) > 0 {
+		if json.Unmarshal(old.Data, &text) == nil {
+			return []byte(text)
+		}
+		return old.Data
+	}
+	return b
+}
+
+// parse reads a bare document.
+func parse(b []byte, d document, limits Limits) (Bill, error) {
+	c := &collector{limits: limits, seen: map[string]bool{}}
+	var err error
+	switch {
+	case strings.HasPrefix(d.SPDXVersion, "SPDX-2."):
+		c.bill.Format = "SPDX " + printable(strings.TrimPrefix(d.SPDXVersion, "SPDX-"))
+		err = c.spdx(b)
+	case d.BOMFormat == "CycloneDX":
+		err = c.cycloneDX(b)
+	case strings.Contains(d.Schema.URL, "anchore/syft"):
+		c.bill.Format = "Syft JSON"
+		err = c.syft(b)
+	default:
+		return Bill{}, dossier.Errorf(dossier.KindUnsupported, op, "", "it is neither SPDX 2, CycloneDX nor Syft's JSON")
+	}
+	if err != nil {
+		return Bill{}, err
+	}
+	slices.SortFunc(c.bill.Packages, func(a, b Package) int { return cmp.Compare(a.PURL, b.PURL) })
+	slices.Sort(c.bill.Tools)
+	c.bill.Tools = slices.Compact(c.bill.Tools)
+	return c.bill, nil
+}
+
+// collector gathers what a document says.
+type collector struct {
+	limits Limits
+	bill   Bill
+	seen   map[string]bool
+	count  int
+}
+
+// add adds an entry. What has no package URL, or one of an image or a file, only
+// counts.
+func (c *collector) add(purl string) error {
+	if c.count++; c.count > c.limits.Packages {
+		return dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has more than %d entries, the limit Packages", c.limits.Packages))
+	}
+	purl = printable(purl)
+	key, ok := KeyOf(purl)
+	switch {
+	case !ok:
+		c.bill.Unnamed++
+	case key.Type == "oci", key.Type == "docker", key.Type == "generic", c.seen[purl]:
+	default:
+		c.seen[purl] = true
+		c.bill.Packages = append(c.bill.Packages, Package{purl, key})
+	}
+	return nil
+}
+
+func (c *collector) tool(name, version string) {
+	if name = strings.TrimSpace(printable(name) + " " + printable(version)); name != "" && len(c.bill.Tools) < maxTools {
+		c.bill.Tools = append(c.bill.Tools, name)
+	}
+}
+
+const maxTools = 20
+
+func (c *collector) spdx(b []byte) error {
+	var d struct {
+		CreationInfo struct {
+			Creators []string `json:"creators"`
+		} `json:"creationInfo"`
+		Packages []struct {
+			Purpose string `json:"primaryPackagePurpose"`
+			Refs    []struct {
+				Type    string `json:"referenceType"`
+				Locator string `json:"referenceLocator"`
+			} `json:"externalRefs"`
+		} `json:"packages"`
+	}
+	if err := decode(b, &d); err != nil {
+		return err
+	}
+	for _, creator := range d.CreationInfo.Creators {
+		if tool, ok := strings.CutPrefix(creator, "Tool: "); ok {
+			c.tool(tool, "")
+		}
+	}
+	for _, p := range d.Packages {
+		if slices.Contains([]string{"CONTAINER", "OPERATING-SYSTEM", "OPERATING_SYSTEM", "ARCHIVE", "FILE"}, p.Purpose) {
+			continue // the image itself, its layers, its distribution
+		}
+		purl := ""
+		for _, r := range p.Refs {
+			if r.Type == "purl" {
+				purl = r.Locator
+			}
+		}
+		if err := c.add(purl); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// component is an entry of CycloneDX.
+type component struct {
+	Type       string      `json:"type"`
+	Name       string      `json:"name"`
+	Version    string      `json:"version"`
+	PURL       string      `json:"purl"`
+	Components []component `json:"components"`
+}
+
+func (c *collector) cycloneDX(b []byte) error {
+	var d struct {
+		SpecVersion string `json:"specVersion"`
+		Metadata    struct {
+			Tools json.RawMessage `json:"tools"`
+		} `json:"metadata"`
+		Components []component `json:"components"`
+	}
+	if err := decode(b, &d); err != nil {
+		return err
+	}
+	c.bill.Format = "CycloneDX " + printable(d.SpecVersion)
+	var tools struct {
+		Components []component `json:"components"`
+	}
+	if json.Unmarshal(d.Metadata.Tools, &tools) != nil { // a list until 1.4
+		_ = json.Unmarshal(d.Metadata.Tools, &tools.Components) // who made it is not worth the rest
+	}
+	for _, t := range tools.Components {
+		c.tool(t.Name, t.Version)
+	}
+	return c.components(d.Components, 0)
+}
+
+func (c *collector) components(list []component, depth int) error {
+	if depth > c.limits.Depth {
+		return dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("components lie %d deep, the limit Depth is %d", depth, c.limits.Depth))
+	}
+	for _, p := range list {
+		switch p.Type {
+		case "operating-system", "file", "container":
+		default:
+			if err := c.add(p.PURL); err != nil {
+				return err
+			}
+		}
+		if err := c.components(p.Components, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *collector) syft(b []byte) error {
+	var d struct {
+		Descriptor struct {
+			Name    string `json:"name"`
+			Version string `json:"version"`
+		} `json:"descriptor"`
+		Artifacts []struct {
+			PURL string `json:"purl"`
+		} `json:"artifacts"`
+	}
+	if err := decode(b, &d); err != nil {
+		return err
+	}
+	c.tool(d.Descriptor.Name, d.Descriptor.Version)
+	for _, a := range d.Artifacts {
+		if err := c.add(a.PURL); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func decode(b []byte, v any) error {
+	b = bytes.TrimSpace(b)
+	if len(b) == 0 || b[0] != '{' {
+		return dossier.Errorf(dossier.KindUnsupported, op, "", "it is no JSON object")
+	}
+	err := json.Unmarshal(b, v)
+	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !ok {
+		return invalid(err)
+	}
+	return nil // a field of another type says nothing
+}
+
+func invalid(err error) error { return &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err} }
+
+// printable returns s as valid UTF-8 without control characters, at most 1 KiB.
+func printable(s string) string {
+	s = strings.ToValidUTF8(s[:min(len(s), 1024)], "\uFFFD")
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, s)
+}
