@@ -48,6 +48,17 @@ const (
 	// FactRun says that a workload began or ceased to run a digest.
 	// Subject: that digest. Body: RunBody as JSON.
 	FactRun FactKind = "cluster.run"
+	// FactPush says that a manifest or a blob came into the registry. Subject: its
+	// digest. Body: EventBody as JSON, as for the events below.
+	FactPush FactKind = "registry.push"
+	// FactMount says that a blob was taken from another repository. Subject: its digest.
+	FactMount FactKind = "registry.mount"
+	// FactRetag says that tags were pointed at something that was there already.
+	// Subject: what they point at.
+	FactRetag FactKind = "registry.tag"
+	// FactDelete says that a manifest, a blob or a tag was removed. Subject: what
+	// was removed, or what the tag had pointed at.
+	FactDelete FactKind = "registry.delete"
 	// FactRetraction takes back an earlier fact of the same subject.
 	// Body: RetractionBody as JSON.
 	FactRetraction FactKind = "retraction"
@@ -71,6 +82,29 @@ type RunBody struct {
 	Cluster string `json:"clusterName,omitempty"`
 	Runs    bool   `json:"runs"` // false: no longer
 }
+
+// EventBody is the body of what somebody did in the registry.
+type EventBody struct {
+	Name    string      `json:"name"` // registry and repository
+	Object  AuditObject `json:"object"`
+	Tags    []EventTag  `json:"tags,omitempty"`
+	Source  string      `json:"source,omitempty"` // the repository that a blob was mounted from
+	Size    int64       `json:"size,omitempty"`   // in bytes, of what came in
+	Caller  AuditCaller `json:"caller"`
+	Address string      `json:"address,omitempty"`
+	Client  string      `json:"client,omitempty"`
+}
+
+// EventTag is a tag that an event named.
+type EventTag struct {
+	Tag   string `json:"tag"`
+	Was   Digest `json:"was,omitempty"`   // where it pointed before
+	Moved bool   `json:"moved,omitempty"` // false: it had pointed there already
+}
+
+// Event reports whether facts of the kind say what somebody did in the registry,
+// and so have an EventBody.
+func (k FactKind) Event() bool { return strings.HasPrefix(string(k), "registry.") }
 
 // RetractionBody is the body of a FactRetraction.
 type RetractionBody struct {

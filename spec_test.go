@@ -34,7 +34,10 @@ func TestFactsSpec(t *testing.T) {
 		string(example.Statement.ID()), string(example.LeafHash()),
 		"at most 1024 bytes", "at most 16 MiB",
 	}
-	for _, kind := range []FactKind{FactIndex, FactManifest, FactConfig, FactGoBuild, FactLayer, FactContents, FactBill, FactAttached, FactName, FactTag, FactRun, FactRetraction} {
+	for _, kind := range []FactKind{
+		FactIndex, FactManifest, FactConfig, FactGoBuild, FactLayer, FactContents, FactBill, FactAttached, FactName, FactTag, FactRun,
+		FactPush, FactMount, FactRetag, FactDelete, FactRetraction,
+	} {
 		want = append(want, "| `"+string(kind)+"` |")
 	}
 	for _, w := range want {

@@ -116,6 +116,30 @@ func (c *Client) SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, e
 	return s, err
 }
 
+// Audit returns a page of what was done in the registry, newest first.
+func (c *Client) Audit(ctx context.Context, q dossier.AuditQuery) (dossier.AuditList, error) {
+	query := url.Values{}
+	for name, value := range map[string]string{
+		"repository": q.Repository, "tag": q.Tag, "digest": string(q.Digest), "who": q.Who, "pod": q.Pod, "address": q.Address,
+		"action": string(q.Action), "before": q.Before,
+	} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if q.Denied {
+		query.Set("denied", "true")
+	}
+	setTime(query, "since", q.Since)
+	setTime(query, "until", q.Until)
+	if q.Limit != 0 {
+		query.Set("limit", strconv.Itoa(q.Limit))
+	}
+	var list dossier.AuditList
+	err := c.get(ctx, []string{"audit"}, query, &list)
+	return list, err
+}
+
 // Clusters returns the clusters that the server knows.
 func (c *Client) Clusters(ctx context.Context) (dossier.ClusterList, error) {
 	var list dossier.ClusterList

@@ -230,6 +230,9 @@ func (b *batch) addFacts(ctx context.Context) error {
 		if fact.Kind == dossier.FactConfig {
 			b.configs[fact.Subject] = b.parser.parse(&fact)
 		}
+		if fact.Kind.Event() {
+			continue // who did it is not evidence about the image, and not for everybody
+		}
 		for _, i := range owners[fact.Subject] {
 			b.evidence[i].Facts = append(b.evidence[i].Facts, fact)
 		}

@@ -24,10 +24,16 @@ type Answerer interface {
 	Images(ctx context.Context, q dossier.ImagesQuery) (dossier.ImageList, error)
 	Dossier(ctx context.Context, ref string, at dossier.Times) (dossier.Dossier, error)
 	Where(ctx context.Context, term string, limit int) (dossier.FoundList, error)
-	History(ctx context.Context, ref string, at time.Time) (dossier.History, error)
-	Changes(ctx context.Context, q dossier.TagDiffQuery) (dossier.TagDiff, error)
 	SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, error)
 	Watch(ctx context.Context, q dossier.ImagesQuery) iter.Seq2[dossier.Change, error]
+	Historian
+}
+
+// Historian tells what happened over time.
+type Historian interface {
+	History(ctx context.Context, ref string, at time.Time) (dossier.History, error)
+	Changes(ctx context.Context, q dossier.TagDiffQuery) (dossier.TagDiff, error)
+	Audit(ctx context.Context, q dossier.AuditQuery) (dossier.AuditList, error)
 }
 
 // Limits of a request. See also those of the listener in package server.
@@ -131,6 +137,7 @@ func routes() []route {
 		{path: "/api/v1/history", params: []string{"ref", "at"}, handle: (*Handler).history},
 		{path: "/api/v1/changes", params: []string{"repository", "from", "to", "after", "limit"}, handle: (*Handler).changes},
 		{path: "/api/v1/sbom", params: []string{"ref", "platform", "format", "at", "knownAt"}, handle: (*Handler).sbom},
+		{path: "/api/v1/audit", params: auditParams(), handle: (*Handler).audit},
 		{path: "/api/v1/clusters", handle: (*Handler).clusters},
 		{path: "/api/v1/jobs", handle: (*Handler).jobs},
 		{path: "/api/v1/upstreams", handle: (*Handler).upstreams},

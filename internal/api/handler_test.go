@@ -32,6 +32,7 @@ type answers struct {
 	list    dossier.ImageList
 	found   dossier.FoundList
 	history dossier.History
+	audit   dossier.AuditList
 	err     error
 	steps   chan step // of Watch; nil: it waits for its end
 
@@ -81,6 +82,10 @@ func (a *answers) Watch(ctx context.Context, _ dossier.ImagesQuery) iter.Seq2[do
 			}
 		}
 	}
+}
+
+func (a *answers) Audit(_ context.Context, q dossier.AuditQuery) (dossier.AuditList, error) {
+	return a.audit, a.ask("audit %v", q)
 }
 
 func openStore(t *testing.T) store.Store {

@@ -70,6 +70,7 @@ func results() map[string]any {
 		"/api/v1/images": dossier.ImageList{}, "/api/v1/dossiers": dossier.Dossier{}, "/api/v1/digests/{digest}": dossier.Dossier{},
 		"/api/v1/digests/{digest}/tags": dossier.TagList{}, "/api/v1/where": dossier.FoundList{}, "/api/v1/history": dossier.History{},
 		"/api/v1/changes":  dossier.TagDiff{},
+		"/api/v1/audit":    dossier.AuditList{},
 		"/api/v1/clusters": dossier.ClusterList{}, "/api/v1/jobs": dossier.JobList{}, "/api/v1/upstreams": dossier.UpstreamList{}, "/api/v1/facts/{id}": dossier.Fact{},
 		"/api/v1/sbom":                    dossier.SBOM{},
 		"/api/v1/subjects/{digest}/facts": dossier.FactList{},
@@ -277,6 +278,8 @@ func TestDocumentEnumsAgree(t *testing.T) {
 			dossier.UpstreamOffline, dossier.UpstreamRemoved),
 		"Reason": words(dossier.MissedLayer, dossier.MissedFileSize, dossier.MissedCount, dossier.MissedName, dossier.MissedNesting, dossier.MissedInner,
 			dossier.MissedTime, dossier.MissedBroken, dossier.MissedLink, dossier.MissedIdentity),
+		"AuditAction": words(dossier.AuditActions()...),
+		"AuditObject": words(dossier.ObjectManifest, dossier.ObjectBlob, dossier.ObjectTag),
 	}
 	for name, want := range tests {
 		if diff := cmp.Diff(want, s.Components.Schemas[name].Enum); diff != "" {
@@ -305,6 +308,7 @@ func words[S ~string](list ...S) []string {
 // TestDocumentLimitsAgree holds numbers to the constants.
 func TestDocumentLimitsAgree(t *testing.T) {
 	want := map[string]string{
+		"/api/v1/audit limit":                   fmt.Sprint(dossier.MaxAuditPage, dossier.DefaultAuditPage),
 		"/api/v1/where limit":                   fmt.Sprint(MaxFound, defaultFound),
 		"/api/v1/subjects/{digest}/facts limit": fmt.Sprint(MaxFacts, defaultFacts),
 		"/api/v1/digests/{digest}/tags limit":   fmt.Sprint(MaxTags, MaxTags),

@@ -37,7 +37,7 @@ func dossierArchitecture() architecture {
 			{"faces", []string{"internal/api"}},
 			{"answers", []string{"internal/answer", "internal/render"}},
 			{"work", []string{"internal/ingest", "internal/registry"}},
-			{"recording", []string{"internal/record", "internal/feed", "internal/translog"}},
+			{"recording", []string{"internal/audit", "internal/record", "internal/feed", "internal/translog"}},
 			{"reading evidence", []string{"internal/contents", "internal/origin"}},
 			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory"}},
 			{"storage", []string{"internal/store", "internal/blob"}},

@@ -24,10 +24,16 @@ type Answerer interface {
 	Images(ctx context.Context, q dossier.ImagesQuery) (dossier.ImageList, error)
 	Dossier(ctx context.Context, ref string, at dossier.Times) (dossier.Dossier, error)
 	Where(ctx context.Context, term string, limit int) (dossier.FoundList, error)
-	History(ctx context.Context, ref string, at time.Time) (dossier.History, error)
-	Changes(ctx context.Context, q dossier.TagDiffQuery) (dossier.TagDiff, error)
 	SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, error)
 	Watch(ctx context.Context, q dossier.ImagesQuery) iter.Seq2[dossier.Change, error]
+	Historian
+}
+
+// Historian tells what happened over time.
+type Historian interface {
+	History(ctx context.Context, ref string, at time.Time) (dossier.History, error)
+	Changes(ctx context.Context, q dossier.TagDiffQuery) (dossier.TagDiff, error)
+	Audit(ctx context.Context, q dossier.AuditQuery) (dossier.AuditList, error)
 }
 
 // remote returns the server's client, or nil when no server is named.

@@ -44,6 +44,7 @@ func (o *serveOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&c.Registry.Rules, "rules", "", "`file` of access rules of the registry")
 	f.StringVar(&c.Registry.ServiceAccounts.Audience, "audience", "", "`name` that tokens of service accounts are made for which may log in to the registry")
 	f.StringSliceVar(&c.Registry.Movable, "movable", nil, "`pattern` REPO:TAG of tags that may move although they look like versions")
+	f.StringVar(&c.Registry.AuditKeep, "audit-keep", server.DefaultAuditKeep, "how `long` pulls and refusals are on record, such as 90d; 0: for ever")
 }
 
 func (p *program) serveCommand() *cobra.Command {
@@ -106,6 +107,7 @@ func (p *program) flagged(c *config.File, flags *pflag.FlagSet, opt serveOptions
 		"htpasswd":       func() { c.Registry.Htpasswd = given.Registry.Htpasswd },
 		"rules":          func() { c.Registry.Rules = given.Registry.Rules },
 		"audience":       func() { c.Registry.ServiceAccounts.Audience = given.Registry.ServiceAccounts.Audience },
+		"audit-keep":     func() { c.Registry.AuditKeep = given.Registry.AuditKeep },
 	}
 	flags.Visit(func(f *pflag.Flag) {
 		if set, ok := settings[f.Name]; ok {

@@ -284,7 +284,7 @@ func scriptMask(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // scriptServe: serve VAR FLAG... runs dossier serve until the script ends; $VAR
-// is its URL.
+// is its URL, $VAR_HOST its HOST:PORT.
 func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: serve VAR FLAG...")
@@ -314,6 +314,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	select {
 	case url := <-stderr.found:
 		ts.Setenv(args[0], url)
+		ts.Setenv(args[0]+"_HOST", strings.TrimPrefix(url, "http://"))
 	case code := <-done:
 		done <- code
 		ts.Fatalf("serve ended with %d: %s", code, stderr.text())

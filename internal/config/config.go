@@ -55,6 +55,8 @@ type Registry struct {
 	Name    string   `yaml:"name"`    // HOST or HOST:PORT in references; empty: as before, at first the address
 	Movable []string `yaml:"movable"` // patterns REPOSITORY:TAG of tags that may move although they look like versions
 	Sparse  bool     `yaml:"sparse"`  // take indexes of which not all manifests are there
+	// AuditKeep is how long pulls and refusals are on record, as dossier.ParseAge takes it; "0": for ever.
+	AuditKeep string `yaml:"auditKeep"`
 	// Upstreams are registries that are pulled through. UpstreamCredentials is a file
 	// in the form of Docker's configuration, for those that name none of their own.
 	Upstreams           []Upstream `yaml:"upstreams"`

@@ -23,7 +23,12 @@ func (c *call) deletion(at time.Time) store.Deletion {
 // until nobody needs them.
 func (c *call) deleteBlob(ctx context.Context) error {
 	del := c.deletion(c.now())
-	err := c.config.Store.Update(ctx, func(tx store.Tx) error { return tx.UnlinkBlob(ctx, del) })
+	err := c.config.Store.Update(ctx, func(tx store.Tx) error {
+		if err := tx.UnlinkBlob(ctx, del); err != nil {
+			return err
+		}
+		return c.event(ctx, tx, dossier.FactDelete, del.Digest, del.At, dossier.EventBody{Object: dossier.ObjectBlob})
+	})
 	if err != nil {
 		return when(err, dossier.KindNotFound, CodeBlobUnknown)
 	}
@@ -43,6 +48,7 @@ func (c *call) deleteManifest(ctx context.Context) error {
 		if repo.Upstream != "" {
 			return c.forget(ctx, tx, repo, at)
 		}
+		d, body := c.Digest, dossier.EventBody{Object: dossier.ObjectManifest}
 		tags := []store.NameTag{{Name: repo.Name, Tag: c.Tag}}
 		if c.Tag == "" {
 			if err := tx.DeleteManifest(ctx, c.deletion(at)); err != nil {
@@ -51,10 +57,18 @@ func (c *call) deleteManifest(ctx context.Context) error {
 			if tags, err = tagsOf(ctx, tx, repo.Name, c.Digest); err != nil {
 				return err
 			}
-		} else if _, err := tagged(ctx, tx, tags[0]); err != nil {
+		} else if d, err = tagged(ctx, tx, tags[0]); err != nil {
+			return err
+		} else {
+			body.Object = dossier.ObjectTag
+		}
+		for _, tag := range tags {
+			body.Tags = append(body.Tags, dossier.EventTag{Tag: tag.Tag})
+		}
+		if err := clearTags(ctx, tx, tags, at); err != nil {
 			return err
 		}
-		return clearTags(ctx, tx, tags, at)
+		return c.event(ctx, tx, dossier.FactDelete, d, at, body)
 	})
 	if err != nil {
 		return when(err, dossier.KindNotFound, CodeManifestUnknown)
@@ -69,7 +83,10 @@ func (c *call) forget(ctx context.Context, tx store.Tx, repo store.Repository, a
 	if c.Tag != "" {
 		return fault(CodeUnsupported, "the tags of %s are those of %s", c.Repository, repo.Upstream)
 	}
-	return tx.DeleteManifest(ctx, c.deletion(at))
+	if err := tx.DeleteManifest(ctx, c.deletion(at)); err != nil {
+		return err
+	}
+	return c.event(ctx, tx, dossier.FactDelete, c.Digest, at, dossier.EventBody{Object: dossier.ObjectManifest})
 }
 
 // tagsOf returns the tags of a repository that point at a digest now.

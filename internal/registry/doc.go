@@ -22,6 +22,6 @@
 // its repository may lack what a manifest needs.
 //
 // It does not say who may do what (Config.Guard does), and keeps no record of
-// pulls. Garbage is collected by package care,
+// pulls (Config.Audit does). Garbage is collected by package care,
 // which leaves alone what a client was told of as long as Config.Lease lasts.
 package registry

@@ -39,7 +39,7 @@ type guarded struct {
 	rules  *access.Rules
 }
 
-func newGuarded(t *testing.T, rules string) *guarded {
+func newGuarded(t *testing.T, rules string, changes ...func(*registry.Config)) *guarded {
 	t.Helper()
 	users := filepath.Join(t.TempDir(), "users")
 	if err := os.WriteFile(users, []byte("alice:"+passwordHash+"\nbob:"+passwordHash+"\n"), 0o600); err != nil {
@@ -71,6 +71,9 @@ func newGuarded(t *testing.T, rules string) *guarded {
 	g.lab = newLab(t, func(c *registry.Config) {
 		c.Guard = guard
 		c.Fixed = func(_, tag string) bool { return tag == "1.0.0" }
+		for _, change := range changes {
+			change(c)
+		}
 	})
 	return g
 }

@@ -66,6 +66,9 @@ type Config struct {
 	// Spool is a directory for what is downloaded, where the blob store cannot be
 	// read while it is written to. Empty: that of the system.
 	Spool string
+	// Audit is given each pull and each refusal when it was answered: raw, as
+	// audit.Recorder.Add takes it. It must not wait. nil: they leave no record.
+	Audit func(dossier.AuditEntry)
 	// Observe is told of every request that was answered. nil: nobody is.
 	Observe func(Call)
 
@@ -182,11 +185,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body := newBody(r, rec.control, h.config.MaxBlob, h.config.ReadTimeout)
 	r.Body = body
 	q, err := Parse(r.Method, r.URL)
-	kind := q.Kind.String()
+	kind, parsed := q.Kind.String(), &q
 	if err != nil {
-		kind = ""
+		kind, parsed = "", nil
 	}
 	var who Caller
+	defer func() { h.audit(rec, r, parsed, who, err) }()
 	defer func() { h.observe(rec, r, Call{Kind: kind, Took: time.Since(begin), Received: body.n, Caller: who}) }()
 	header := rec.Header()
 	header.Set("Docker-Distribution-Api-Version", "registry/2.0")
@@ -197,7 +201,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case h.slots <- struct{}{}:
 		defer func() { <-h.slots }()
 	default:
-		h.refuse(rec, r, fault(CodeTooManyRequests, "%d requests are under way", h.config.MaxRequests))
+		err = fault(CodeTooManyRequests, "%d requests are under way", h.config.MaxRequests)
+		h.refuse(rec, r, err)
 		return
 	}
 	var m *mirror

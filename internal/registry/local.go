@@ -105,7 +105,7 @@ func (l Local) PutBlob(ctx context.Context, path string, d dossier.Digest, from 
 	if err != nil {
 		return errors.Join(err, w.drop(ctx))
 	}
-	return corrupt(d, w.finish(ctx, c.Digest))
+	return corrupt(d, w.finish(ctx, c))
 }
 
 // corrupt gives an error about a digest its kind.
@@ -280,7 +280,12 @@ func (l Local) Restore(ctx context.Context, path, tag string, at time.Time) (dos
 		if move.Was == "" {
 			change.Change = dossier.TagAdded
 		}
-		return record.Moved(ctx, tx, name, move.Was, d, move.At)
+		if err := record.Moved(ctx, tx, name, move.Was, d, move.At); err != nil {
+			return err
+		}
+		return c.event(ctx, tx, dossier.FactRetag, d, now, dossier.EventBody{
+			Object: dossier.ObjectTag, Tags: []dossier.EventTag{{Tag: tag, Was: move.Was, Moved: true}},
+		})
 	})
 	return change, err
 }

@@ -80,6 +80,7 @@ func (c *call) serve(from io.ReadSeeker, d dossier.Digest, mediaType string) {
 
 // describeBytes says what bytes that go by their digest are.
 func (c *call) describeBytes(d dossier.Digest, mediaType string) {
+	c.w.digest = d
 	header := c.w.Header()
 	header.Set("Content-Type", mediaType)
 	header.Set("Docker-Content-Digest", string(d))

@@ -111,6 +111,7 @@ func (c *call) source(ctx context.Context, r store.Reader) (string, error) {
 // mountFrom links a blob while another repository holds it. KindNotFound: it no
 // longer does.
 func (c *call) mountFrom(ctx context.Context, from string) error {
+	body := dossier.EventBody{Object: dossier.ObjectBlob, Source: c.config.Name + "/" + from}
 	return c.config.Store.Update(ctx, func(tx store.Tx) error {
 		if _, err := tx.LinkedBlob(ctx, from, c.Mount); err != nil {
 			return err
@@ -119,7 +120,10 @@ func (c *call) mountFrom(ctx context.Context, from string) error {
 		if _, err := tx.PutRepository(ctx, c.Repository, at); err != nil {
 			return err
 		}
-		return tx.LinkBlob(ctx, c.Repository, c.Mount, at, at.Add(c.config.Lease))
+		if err := tx.LinkBlob(ctx, c.Repository, c.Mount, at, at.Add(c.config.Lease)); err != nil {
+			return err
+		}
+		return c.event(ctx, tx, dossier.FactMount, c.Mount, at, body)
 	})
 }
 
@@ -189,7 +193,7 @@ func (c *call) endUpload(ctx context.Context) error {
 	if err := w.take(ctx, c); err != nil {
 		return err
 	}
-	if err := w.finish(ctx, c.Digest); err != nil {
+	if err := w.finish(ctx, c); err != nil {
 		return err
 	}
 	c.created(c.Digest)
@@ -218,7 +222,7 @@ func (c *call) takeWhole(ctx context.Context) error {
 	if err := w.take(ctx, c); err != nil {
 		return err
 	}
-	return w.finish(ctx, c.Digest)
+	return w.finish(ctx, c)
 }
 
 var rangePattern = regexp.MustCompile(`^(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?$`)

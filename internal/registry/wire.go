@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"dossier.dev/dossier"
 )
 
 // recorder remembers what was answered, and gives the client time for each part.
@@ -18,6 +20,7 @@ type recorder struct {
 	time    time.Duration // for each part
 	status  int
 	bytes   int64
+	digest  dossier.Digest // of what is sent or came, where it has one
 }
 
 func newRecorder(w http.ResponseWriter, each time.Duration) *recorder {

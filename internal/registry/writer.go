@@ -42,6 +42,7 @@ func (c *call) putManifest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.w.digest = p.node.Digest
 	err = c.config.Store.Update(ctx, func(tx store.Tx) error { return c.keep(ctx, tx, p) })
 	if err != nil {
 		return err
@@ -293,12 +294,15 @@ func (c *call) keep(ctx context.Context, tx store.Tx, p *push) error {
 			return err
 		}
 	}
+	body := dossier.EventBody{Object: dossier.ObjectManifest, Size: p.manifest.Size}
 	for _, tag := range p.tags {
-		if err := c.setTag(ctx, tx, store.NameTag{Name: repo.Name, Tag: tag}, p); err != nil {
+		move, err := c.setTag(ctx, tx, store.NameTag{Name: repo.Name, Tag: tag}, p)
+		if err != nil {
 			return err
 		}
+		body.Tags = append(body.Tags, dossier.EventTag{Tag: tag, Was: move.Was, Moved: move.Moved})
 	}
-	return nil
+	return c.event(ctx, tx, dossier.FactPush, p.node.Digest, c.now(), body)
 }
 
 // learn records what a manifest is, and that a repository of that name has it.
@@ -325,25 +329,25 @@ func (p *push) learn(ctx context.Context, tx store.Tx, name string) (bool, error
 }
 
 // setTag points a tag at what was pushed.
-func (c *call) setTag(ctx context.Context, tx store.Tx, tag store.NameTag, p *push) error {
+func (c *call) setTag(ctx context.Context, tx store.Tx, tag store.NameTag, p *push) (store.TagMove, error) {
 	fixed := c.config.Fixed != nil && c.config.Fixed(c.Repository, tag.Tag)
 	move, err := tx.SetTag(ctx, tag, p.node.Digest, p.manifest.PushedAt, fixed)
 	held, isHeld := errors.AsType[*store.TagHeld](err)
 	if isHeld && c.may(ctx, access.Pull) == nil {
-		return &Error{Code: CodeTagFixed, Err: err, Detail: map[string]any{
+		return move, &Error{Code: CodeTagFixed, Err: err, Detail: map[string]any{
 			"tag": tag.Tag, "digest": held.Digest, "since": held.Since, "hint": dossier.HintOf(err),
 		}}
 	}
 	if isHeld || move.Was != "" { // it points elsewhere
 		if denied := c.may(ctx, access.Retag); denied != nil {
-			return denied // and the transaction undoes it
+			return move, denied // and the transaction undoes it
 		}
 	}
 	if isHeld { // where it points is not for who may not pull
-		return fault(CodeTagFixed, "tag %s does not move", tag.Tag)
+		return move, fault(CodeTagFixed, "tag %s does not move", tag.Tag)
 	}
 	if err != nil || !move.Moved {
-		return err
+		return move, err
 	}
-	return record.Moved(ctx, tx, tag, move.Was, p.node.Digest, move.At)
+	return move, record.Moved(ctx, tx, tag, move.Was, p.node.Digest, move.At)
 }

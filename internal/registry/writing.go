@@ -184,7 +184,8 @@ func (w *writing) end(ctx context.Context) error {
 }
 
 // finish makes a blob of the upload: bytes first, then the row that names them.
-func (w *writing) finish(ctx context.Context, want dossier.Digest) error {
+func (w *writing) finish(ctx context.Context, c *call) error {
+	want := c.Digest
 	if want.Algorithm() != w.upload.Algorithm {
 		w.other = nil // it was said to have another
 	}
@@ -217,7 +218,11 @@ func (w *writing) finish(ctx context.Context, want dossier.Digest) error {
 		if kept, err = tx.PutBlob(ctx, store.Blob{Digest: want, Key: w.upload.Key, Size: size}); err != nil {
 			return err
 		}
-		if err := tx.LinkBlob(ctx, w.upload.Repository, want, at, at.Add(w.config.Lease)); err != nil || w.upload.ID == "" {
+		if err := tx.LinkBlob(ctx, w.upload.Repository, want, at, at.Add(w.config.Lease)); err != nil {
+			return err
+		}
+		body := dossier.EventBody{Object: dossier.ObjectBlob, Size: size}
+		if err := c.event(ctx, tx, dossier.FactPush, want, at, body); err != nil || w.upload.ID == "" {
 			return err
 		}
 		return tx.EndUpload(ctx, w.upload.ID, w.upload.Holder)

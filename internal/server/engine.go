@@ -57,6 +57,7 @@ const DatabaseFile = "dossier.db"
 type Engine struct {
 	config Config
 	store  store.Store
+	audit  store.AuditLog
 	images *image.Client
 	ingest *ingest.Ingest
 	answer.Answerer
@@ -78,16 +79,21 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	config := sqlstore.Config{URL: c.Database, Now: c.Now, Logger: c.Logger}
+	config, auditConfig := sqlstore.Config{URL: c.Database, Now: c.Now, Logger: c.Logger}, sqlstore.AuditConfig{URL: c.Database}
 	if c.Database == "" {
-		config.Path = filepath.Join(c.Data, DatabaseFile)
+		config.Path, auditConfig.Dir = filepath.Join(c.Data, DatabaseFile), c.Data
 	}
 	db, err := sqlstore.Open(ctx, config)
 	if err != nil {
 		return nil, err
 	}
+	auditLog, err := sqlstore.OpenAudit(auditConfig)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
 	e := &Engine{
 		config:  c,
+		audit:   auditLog,
 		changed: newSignal(),
 		facts:   &factCounts{n: map[factKey]int64{}},
 		local:   map[string]dossier.Digest{},
@@ -112,7 +118,7 @@ func (e *Engine) Close() error {
 		}
 	}
 	e.images.CloseIdle()
-	return e.store.Close()
+	return errors.Join(e.audit.Close(), e.store.Close())
 }
 
 // Refresh reads an image because somebody asks for it. When that fails but

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/api"
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/registry"
@@ -153,10 +154,15 @@ type tokenHandler struct {
 	endpoint *access.TokenEndpoint
 	slots    chan struct{}
 	metrics  *registryMetrics
+	refused  func(dossier.AuditEntry)
+	now      func() time.Time
 }
 
-func newTokenHandler(g *access.Guard, e *Engine, m *registryMetrics) *tokenHandler {
-	return &tokenHandler{&access.TokenEndpoint{Guard: g, Log: e.config.Logger}, make(chan struct{}, maxTokenRequests), m}
+func newTokenHandler(g *access.Guard, e *Engine, m *registryMetrics, refused func(dossier.AuditEntry)) *tokenHandler {
+	return &tokenHandler{
+		endpoint: &access.TokenEndpoint{Guard: g, Log: e.config.Logger}, slots: make(chan struct{}, maxTokenRequests),
+		metrics: m, refused: refused, now: e.config.Now,
+	}
 }
 
 // ServeHTTP implements http.Handler.
@@ -176,6 +182,9 @@ func (h *tokenHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.endpoint.ServeHTTP(rec, r)
+	if rec.status == http.StatusUnauthorized {
+		h.refused(registry.RefusedLogin(r, h.now()))
+	}
 }
 
 // statusRecorder remembers the status of an answer.

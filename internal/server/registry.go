@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/audit"
 	"dossier.dev/dossier/internal/blob"
 	"dossier.dev/dossier/internal/blob/disk"
 	"dossier.dev/dossier/internal/blob/s3"
@@ -43,6 +44,8 @@ type ownRegistry struct {
 	blobs     blobStore
 	upstreams *upstream.Set
 	tokens    http.Handler // nil: it makes none
+	recorder  *audit.Recorder
+	auditKeep time.Duration // 0: for ever
 }
 
 // blobStore is where the bytes of the registry lie.
@@ -65,9 +68,12 @@ func openBlobs(ctx context.Context, c ServeConfig) (blobStore, error) {
 	return s3.Open(ctx, place)
 }
 
-// close ends what requests have begun.
+// close ends what requests have begun. None may be under way.
 func (o *ownRegistry) close() error {
-	o.Handler.Close()
+	if o.Handler != nil {
+		o.Handler.Close()
+	}
+	o.recorder.Close()
 	o.upstreams.CloseIdle()
 	return o.blobs.Close()
 }
@@ -86,6 +92,9 @@ func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, add
 		}
 	}
 	var err error
+	if own.auditKeep, err = c.auditKeep(); err != nil {
+		return nil, err
+	}
 	own.upstreams, err = upstream.Open(c.upstreams(), upstream.Options{
 		Offline: c.Offline, CAFile: c.RegistryCA, Dial: c.Dial, Logger: e.config.Logger, Now: e.config.Now,
 	})
@@ -95,9 +104,11 @@ func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, add
 	if own.blobs, err = openBlobs(ctx, c); err != nil {
 		return nil, err
 	}
+	own.recorder = audit.Start(ctx, audit.RecorderConfig{Log: e.audit, Registry: own.name, Logger: e.config.Logger, Now: e.config.Now})
 	options := registry.Config{
 		Store: e.store, Blobs: own.blobs, Name: own.name, Fixed: fixedTag(c.Registry.Movable),
-		Sparse: c.Registry.Sparse, Programs: true, Upstreams: own.upstreams, Spool: c.Data, Observe: metrics.observe, Logger: e.config.Logger, Now: e.config.Now,
+		Sparse: c.Registry.Sparse, Programs: true, Upstreams: own.upstreams, Spool: c.Data, Observe: metrics.observe, Audit: own.recorder.Add,
+		Logger: e.config.Logger, Now: e.config.Now,
 		MaxBlob: int64(c.Registry.Limits.Blob), MaxRequests: c.Registry.Limits.Requests, UploadLife: c.Registry.Limits.UploadLife,
 		ReadTimeout: c.Registry.Limits.ReadTime, WriteTimeout: c.Registry.Limits.WriteTime,
 	}
@@ -109,10 +120,10 @@ func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, add
 		own.Handler, err = registry.New(ctx, options)
 	}
 	if options.Guard != nil && options.Guard.Authenticator.Tokens != nil {
-		own.tokens = newTokenHandler(options.Guard, e, metrics)
+		own.tokens = newTokenHandler(options.Guard, e, metrics, own.recorder.Add)
 	}
 	if err != nil {
-		return nil, errors.Join(err, own.blobs.Close())
+		return nil, errors.Join(err, own.close())
 	}
 	return own, nil
 }
@@ -144,6 +155,9 @@ func (c ServeConfig) validateRegistry(fault func(subject, why, hint string)) {
 	}
 	c.validateLogin(fault)
 	validateLimits(r.Limits, fault)
+	if _, err := c.auditKeep(); err != nil {
+		fault("--audit-keep="+r.AuditKeep, "it is no length of time", "give a number with s, m, h, d or w, such as 90d; 0 is for ever")
+	}
 	switch {
 	case c.Blobs != "":
 		if _, err := s3.ParseURL(c.Blobs); err != nil {

@@ -107,6 +107,7 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 		e.own = s.own
 		upstreams = s.own.upstreams.Status
 		registry.MustRegister(newUpstreamCollector(upstreams, e.config.Now))
+		registerAudit(registry, s.own.recorder)
 		checks = append(checks, api.Check{Name: "blobs", Ready: s.own.blobs.Ready})
 	}
 	s.handler = api.New(api.Config{
@@ -179,6 +180,10 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 	if s.own != nil {
 		group.Go(func() error {
 			s.own.sweep(ctx, s.engine)
+			return nil
+		})
+		group.Go(func() error {
+			s.own.prune(ctx, s.engine)
 			return nil
 		})
 		defer func() { err = errors.Join(err, s.own.close()) }()

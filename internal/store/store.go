@@ -48,6 +48,7 @@ type Reader interface {
 	UpstreamReader
 	SigningKeyReader
 	AdvisoryReader
+	EventReader
 }
 
 // Tx reads and writes every topic within one transaction. It sees its own
@@ -70,6 +71,7 @@ type Tx interface {
 	UpstreamWriter
 	SigningKeyWriter
 	AdvisoryWriter
+	EventWriter
 }
 
 // FactWriter writes facts. Only the packages ingest and registry use it.

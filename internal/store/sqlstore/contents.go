@@ -7,8 +7,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"dossier.dev/dossier"
@@ -183,18 +181,4 @@ func (r reader) WholeSets(ctx context.Context, sets []dossier.Digest) (map[dossi
 		found[d] = true
 	}
 	return found, err
-}
-
-// numbers is keys for numbers.
-func numbers(list []int64) string {
-	var b strings.Builder
-	b.WriteByte('{')
-	for i, n := range list {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(`"` + strconv.FormatInt(n, 10) + `":0`)
-	}
-	b.WriteByte('}')
-	return b.String()
 }

@@ -83,6 +83,8 @@ func classifyPostgres(code string) (dossier.Kind, string) {
 		return dossier.KindStorage, "Give the URL of the primary server, not of a standby."
 	case "42501":
 		return dossier.KindStorage, "Grant the database user the rights to create and change tables."
+	case "55P03":
+		return dossier.KindUnavailable, "Somebody reads what is to be removed; try again later."
 	case "3D000":
 		return dossier.KindUnavailable, "Create the database that the URL names."
 	}

@@ -41,19 +41,26 @@ type postgresEngine struct {
 	logger  *slog.Logger
 }
 
-// openPostgres connects to the database that c names and brings its schema up
-// to date.
-func openPostgres(ctx context.Context, c Config, wake *waker) (*postgresEngine, error) {
-	config, err := pgx.ParseConfig(c.URL)
+// postgresDB returns connections to the database of a URL, and what it is called.
+func postgresDB(databaseURL string) (db *sql.DB, subject string, err error) {
+	config, err := pgx.ParseConfig(databaseURL)
 	if err != nil { // not wrapped: it may hold the password
-		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: opOpen, Err: errors.New("the URL is malformed"),
+		return nil, "", &dossier.Error{Kind: dossier.KindInvalid, Op: opOpen, Err: errors.New("the URL is malformed"),
 			Hint: "Write it as postgres://USER:PASSWORD@HOST:PORT/DATABASE."}
 	}
-	subject := fmt.Sprintf("%s on %s", config.Database, config.Host)
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "dossier"
 	}
-	db := stdlib.OpenDB(*config)
+	return stdlib.OpenDB(*config), fmt.Sprintf("%s on %s", config.Database, config.Host), nil
+}
+
+// openPostgres connects to the database that c names and brings its schema up
+// to date.
+func openPostgres(ctx context.Context, c Config, wake *waker) (*postgresEngine, error) {
+	db, subject, err := postgresDB(c.URL)
+	if err != nil {
+		return nil, err
+	}
 	db.SetMaxOpenConns(c.MaxReaders + c.MaxWriters)
 	db.SetMaxIdleConns(c.MaxReaders + c.MaxWriters)
 	db.SetConnMaxIdleTime(5 * time.Minute)

@@ -237,6 +237,20 @@ func writeText(b *strings.Builder, s string) error {
 	return nil
 }
 
+// numbers is keys for numbers.
+func numbers(list []int64) string {
+	var b strings.Builder
+	b.WriteByte('{')
+	for i, n := range list {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`"` + strconv.FormatInt(n, 10) + `":0`)
+	}
+	b.WriteByte('}')
+	return b.String()
+}
+
 // micros is how a time is kept: as microseconds since 1970. The zero time has
 // its own number like every other.
 func micros(t time.Time) int64 { return t.UnixMicro() }

@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Upstream", upstreamCases()},
 		{"Advisory", advisoryCases()},
 		{"SigningKey", signingKeyCases()},
+		{"Event", eventCases()},
 	}
 	for _, topic := range topics {
 		t.Run(topic.name, func(t *testing.T) {
