@@ -36,6 +36,12 @@ type Historian interface {
 	Audit(ctx context.Context, q dossier.AuditQuery) (dossier.AuditList, error)
 }
 
+// Carer says how the registry is cared for. care.Collector is one.
+type Carer interface {
+	Why(ctx context.Context, repository string, d dossier.Digest) (dossier.Keeping, error)
+	Plan(ctx context.Context) (dossier.Collection, error)
+}
+
 // Limits of a request. See also those of the listener in package server.
 const (
 	MaxQuery   = 16 << 10 // bytes after the "?"
@@ -56,6 +62,7 @@ const (
 type Config struct {
 	Answers Answerer
 	Store   store.Store
+	Care    Carer   // of the registry; nil: there is none
 	Tokens  Tokens  // one of which is required of everybody; none: no login
 	Checks  []Check // of /readyz
 	// Upstreams says how it stands with the registries that are pulled through; nil: none are.
@@ -143,6 +150,8 @@ func routes() []route {
 		{path: "/api/v1/upstreams", handle: (*Handler).upstreams},
 		{path: "/api/v1/facts/{id}", handle: (*Handler).fact},
 		{path: "/api/v1/subjects/{digest}/facts", params: []string{"after", "limit"}, handle: (*Handler).facts},
+		{path: "/api/v1/registry/why", params: []string{"digest", "repository"}, handle: (*Handler).why},
+		{path: "/api/v1/registry/garbage", handle: (*Handler).garbage},
 		{path: "/api/v1/openapi.json", handle: (*Handler).openapi},
 		{path: "/log/{path...}", handle: (*Handler).log},
 		{path: "/healthz", open: true, handle: (*Handler).healthz},

@@ -74,6 +74,7 @@ func results() map[string]any {
 		"/api/v1/clusters": dossier.ClusterList{}, "/api/v1/jobs": dossier.JobList{}, "/api/v1/upstreams": dossier.UpstreamList{}, "/api/v1/facts/{id}": dossier.Fact{},
 		"/api/v1/sbom":                    dossier.SBOM{},
 		"/api/v1/subjects/{digest}/facts": dossier.FactList{},
+		"/api/v1/registry/why":            dossier.Keeping{}, "/api/v1/registry/garbage": dossier.Collection{},
 	}
 }
 
@@ -280,6 +281,9 @@ func TestDocumentEnumsAgree(t *testing.T) {
 			dossier.MissedTime, dossier.MissedBroken, dossier.MissedLink, dossier.MissedIdentity),
 		"AuditAction": words(dossier.AuditActions()...),
 		"AuditObject": words(dossier.ObjectManifest, dossier.ObjectBlob, dossier.ObjectTag),
+		"HeldKind":    words(dossier.HeldManifest, dossier.HeldBlob, dossier.HeldTag, dossier.HeldBytes),
+		"ReasonKind": words(dossier.ReasonTag, dossier.ReasonParent, dossier.ReasonCluster, dossier.ReasonSubject,
+			dossier.ReasonLease, dossier.ReasonRule, dossier.ReasonNoRule, dossier.ReasonWithheld),
 	}
 	for name, want := range tests {
 		if diff := cmp.Diff(want, s.Components.Schemas[name].Enum); diff != "" {

@@ -4,9 +4,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +27,7 @@ func (p *program) registryCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.registryCan(), p.registryUpstreams(), p.registryRestore(), p.registryImport(), p.registryExport())
+	cmd.AddCommand(p.registryCan(), p.registryUpstreams(), p.registryWhy(), p.registryGC(), p.registryRestore(), p.registryImport(), p.registryExport())
 	return cmd
 }
 
@@ -140,4 +142,151 @@ func (p *program) upstreams(ctx context.Context, out outputFlags) error {
 		return nil
 	}
 	return out.write(p, list, func(opt render.Options) error { return render.Upstreams(p.stdout, list, opt) })
+}
+
+func (p *program) registryWhy() *cobra.Command {
+	var path string
+	var out outputFlags
+	cmd := &cobra.Command{
+		Use:   "why DIGEST | REPOSITORY@DIGEST",
+		Short: "Why the registry keeps something, or when and why it goes",
+		Long: `Say for each repository that holds a manifest or a blob why it is kept: tags, what
+needs it, what runs it or names it in a cluster, whom it was shown; or when it goes,
+and by which rule. Of what was deleted it says when, by whom and why.
+docs/spec/care.md says what keeps what.`,
+		Example: `  dossier registry why sha256:4f5d...
+  dossier registry why team/app@sha256:4f5d... --server http://127.0.0.1:8480`,
+		Args: oneArg("one DIGEST or REPOSITORY@DIGEST"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			repository, digest, found := strings.Cut(args[0], "@")
+			if !found {
+				repository, digest = "", args[0]
+			}
+			d, err := dossier.ParseDigest(digest)
+			if err != nil {
+				return usageError{err}
+			}
+			return p.care(cmd, path, func(c carer) error {
+				k, err := c.Why(cmd.Context(), repository, d)
+				if err != nil {
+					return err
+				}
+				return out.write(p, k, func(o render.Options) error { return render.Keeping(p.stdout, k, o) })
+			})
+		},
+	}
+	out.register(cmd.Flags())
+	cmd.Flags().StringVar(&path, "config", "", "`file` with the configuration of the server, for its rules")
+	return cmd
+}
+
+func (p *program) registryGC() *cobra.Command {
+	var path string
+	var dry bool
+	var out outputFlags
+	cmd := &cobra.Command{
+		Use:   "gc",
+		Short: "Take away what nothing in the registry needs",
+		Long: `Take away, once, what nothing needs: blobs that no manifest of their repository
+needs, and tags and manifests that a retention rule of the configuration lets go.
+A server does so by itself. Pushes may go on at the same time, in any number of
+servers. --dry-run says what would go, and why, and changes nothing.`,
+		Example: `  dossier registry gc --dry-run --config dossier.yaml
+  dossier registry gc --dry-run --server http://127.0.0.1:8480`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return p.care(cmd, path, func(c carer) error { return p.collect(cmd.Context(), c, dry, out) })
+		},
+	}
+	out.register(cmd.Flags())
+	cmd.Flags().StringVar(&path, "config", "", "`file` with the configuration of the server, for its rules")
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would go, and take nothing away")
+	return cmd
+}
+
+// carer knows how a registry is cared for: a client.Client asks a server, a
+// server.Care looks itself.
+type carer interface {
+	Why(ctx context.Context, repository string, d dossier.Digest) (dossier.Keeping, error)
+	Plan(ctx context.Context) (dossier.Collection, error)
+}
+
+// care calls f with the server, or with the store of this process and the rules of
+// a configuration.
+func (p *program) care(cmd *cobra.Command, path string, f func(carer) error) error {
+	if p.global.server != "" {
+		if path != "" {
+			return usageError{dossier.Errorf(dossier.KindInvalid, "reading flag", "--config", "a server goes by its own rules")}
+		}
+		c, err := client.New(p.global.server, client.Options{Token: p.global.token})
+		if err != nil {
+			return usageError{err}
+		}
+		return f(c)
+	}
+	var file config.File
+	if path != "" {
+		var err error
+		if file, err = config.Read(path); err != nil {
+			return usageError{err}
+		}
+	}
+	file.Environ(p.env)
+	c := p.engineConfig()
+	if !cmd.Flags().Changed("data") {
+		c.Data = cmp.Or(file.Data, c.Data)
+	}
+	if !cmd.Flags().Changed("database") {
+		c.Database = cmp.Or(file.Database, c.Database)
+	}
+	if c.Data == "" && c.Database == "" {
+		return errNoData()
+	}
+	engine, err := server.Open(cmd.Context(), c)
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	care, err := engine.Care(cmd.Context(), file.Registry.Care, file.Blobs)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(care), care.Close())
+}
+
+// collect takes garbage away, or says what would go.
+func (p *program) collect(ctx context.Context, c carer, dry bool, out outputFlags) error {
+	look, word := c.Plan, "would go"
+	if !dry {
+		own, ok := c.(*server.Care)
+		if !ok {
+			return &dossier.Error{Kind: dossier.KindUnsupported, Op: "collecting garbage", Subject: p.global.server,
+				Err: errors.New("a server does it by itself"), Hint: "add --dry-run to see what would go"}
+		}
+		look, word = own.Collect, "gone"
+	}
+	got, err := look(ctx)
+	if err != nil {
+		return err
+	}
+	for _, why := range got.Withheld {
+		p.note("left what a cluster may need: %s", render.Clean(why))
+	}
+	if got.Truncated {
+		p.note("there is more than is listed")
+	}
+	return out.write(p, got, func(o render.Options) error {
+		if err := render.Collection(p.stdout, got, o); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(p.stdout, "%s: %d tags, %d manifests, %d blobs; %s that nobody holds any more, %s deleted\n", word,
+			got.Counts.Tags, got.Counts.Manifests, got.Counts.Blobs, render.Bytes(got.Counts.Condemned), render.Bytes(got.Counts.Freed))
+		return err
+	})
 }

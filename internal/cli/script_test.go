@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -86,6 +87,7 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			"push":      scriptPush,
 			"upload":    scriptUpload,
 			"download":  scriptDownload,
+			"delete":    scriptDelete,
 			"layout":    scriptLayout,
 			"archive":   scriptArchive,
 			"zip":       scriptZip,
@@ -155,6 +157,22 @@ func scriptUpload(ts *testscript.TestScript, neg bool, args []string) {
 	err := testimage.Push(context.Background(), nil, ts.Getenv(args[0]), repository, tag, sample(ts, args[2]))
 	if (err != nil) != neg {
 		ts.Fatalf("pushing %s: %v", args[1], err)
+	}
+}
+
+// scriptDelete: delete VAR REPOSITORY REFERENCE deletes a manifest or a tag of
+// the server at $VAR.
+func scriptDelete(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: delete VAR REPOSITORY REFERENCE")
+	}
+	r, err := http.NewRequest(http.MethodDelete, ts.Getenv(args[0])+"/v2/"+args[1]+"/manifests/"+args[2], nil)
+	ts.Check(err)
+	resp, err := http.DefaultClient.Do(r)
+	ts.Check(err)
+	ts.Check(resp.Body.Close())
+	if resp.StatusCode != http.StatusAccepted {
+		ts.Fatalf("deleting %s: %s", args[2], resp.Status)
 	}
 }
 

@@ -57,6 +57,7 @@ type Registry struct {
 	Sparse  bool     `yaml:"sparse"`  // take indexes of which not all manifests are there
 	// AuditKeep is how long pulls and refusals are on record, as dossier.ParseAge takes it; "0": for ever.
 	AuditKeep string `yaml:"auditKeep"`
+	Care      Care   `yaml:"care"`
 	// Upstreams are registries that are pulled through. UpstreamCredentials is a file
 	// in the form of Docker's configuration, for those that name none of their own.
 	Upstreams           []Upstream `yaml:"upstreams"`

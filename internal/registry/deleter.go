@@ -11,6 +11,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/record"
+	"dossier.dev/dossier/internal/registry/care"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -51,7 +52,11 @@ func (c *call) deleteManifest(ctx context.Context) error {
 		d, body := c.Digest, dossier.EventBody{Object: dossier.ObjectManifest}
 		tags := []store.NameTag{{Name: repo.Name, Tag: c.Tag}}
 		if c.Tag == "" {
-			if err := tx.DeleteManifest(ctx, c.deletion(at)); err != nil {
+			del := c.deletion(at)
+			if err := tx.DeleteManifest(ctx, del); err != nil {
+				return err
+			}
+			if _, err := tx.Enqueue(ctx, care.Review(c.Repository, del.KeptUntil)); err != nil {
 				return err
 			}
 			if tags, err = tagsOf(ctx, tx, repo.Name, c.Digest); err != nil {

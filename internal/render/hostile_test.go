@@ -48,6 +48,20 @@ func TestNothingReachesTheTerminal(t *testing.T) {
 			return Found(w, dossier.FoundList{Found: []dossier.Found{{Digest: d, Field: evil, Match: evil, References: []string{evil}, Running: running}}}, o)
 		},
 	}
+	kept := dossier.KeptIn{Repository: evil, Kind: evil, Reasons: []dossier.KeepReason{{Kind: evil, Text: evil}}, Goes: &dossier.Going{Rule: evil}}
+	for name, bytes := range map[string]dossier.Bytes{
+		"condemned": {CondemnedAt: time.Unix(9, 0), Reason: evil}, "damaged": {Damage: evil}, "whole": {CheckedAt: time.Unix(9, 0)},
+	} {
+		tests[name] = func(w io.Writer, o Options) error {
+			k := dossier.Keeping{Digest: d, Repositories: []dossier.KeptIn{kept}, Bytes: &bytes, Deleted: []dossier.Deleted{{Repository: evil, By: evil, Reason: evil}}}
+			return Keeping(w, k, o)
+		}
+	}
+	tests["collection"] = func(w io.Writer, o Options) error {
+		return Collection(w, dossier.Collection{Items: []dossier.Collected{
+			{Kind: evil, Repository: evil, Tag: evil, Rule: evil}, {Kind: dossier.HeldBytes, Digest: d, Size: -1, Rule: evil},
+		}}, o)
+	}
 	for name, write := range tests {
 		for _, opt := range []Options{{}, {Wide: true}, {Width: 40}, {Width: 200}} {
 			var b strings.Builder

@@ -15,6 +15,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/ingest"
+	"dossier.dev/dossier/internal/registry/care"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -96,7 +97,7 @@ func (c *collector) collectCluster(ch chan<- prometheus.Metric) {
 func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
 	type key struct{ kind, state string }
 	counts := map[key]int{}
-	for _, kind := range ingest.Kinds() {
+	for _, kind := range jobKinds() {
 		for _, state := range []store.JobState{store.JobReady, store.JobLeased, store.JobParked} {
 			counts[key{kind, string(state)}] = 0
 		}
@@ -110,7 +111,7 @@ func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
 		}
 		for _, j := range list {
 			kind := j.Kind
-			if !slices.Contains(ingest.Kinds(), kind) {
+			if !slices.Contains(jobKinds(), kind) {
 				kind = other
 			}
 			counts[key{kind, string(j.State)}] += j.N
@@ -125,6 +126,9 @@ func (c *collector) collectJobs(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.jobs, prometheus.GaugeValue, float64(n), k.kind, k.state)
 	}
 }
+
+// jobKinds are the kinds of job that are counted by name.
+func jobKinds() []string { return slices.Concat(ingest.Kinds(), care.Kinds()) }
 
 // factKey is one count of facts.
 type factKey struct{ kind, outcome string }

@@ -27,6 +27,7 @@ import (
 	"dossier.dev/dossier/internal/blob/s3"
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/registry"
+	"dossier.dev/dossier/internal/registry/care"
 	"dossier.dev/dossier/internal/registry/upstream"
 	"dossier.dev/dossier/internal/store"
 )
@@ -46,6 +47,7 @@ type ownRegistry struct {
 	tokens    http.Handler // nil: it makes none
 	recorder  *audit.Recorder
 	auditKeep time.Duration // 0: for ever
+	care      *care.Collector
 }
 
 // blobStore is where the bytes of the registry lie.
@@ -80,7 +82,7 @@ func (o *ownRegistry) close() error {
 
 // openRegistry opens the registry in the engine's store. It keeps the name that it has
 // there unless it is told one.
-func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr net.Addr, metrics *registryMetrics) (*ownRegistry, error) {
+func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr net.Addr, metrics *registryMetrics, cared *careMetrics) (*ownRegistry, error) {
 	own := &ownRegistry{name: c.Registry.Name}
 	if own.name == "" {
 		err := e.store.Update(ctx, func(tx store.Tx) (err error) {
@@ -107,8 +109,8 @@ func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, add
 	own.recorder = audit.Start(ctx, audit.RecorderConfig{Log: e.audit, Registry: own.name, Logger: e.config.Logger, Now: e.config.Now})
 	options := registry.Config{
 		Store: e.store, Blobs: own.blobs, Name: own.name, Fixed: fixedTag(c.Registry.Movable),
-		Sparse: c.Registry.Sparse, Programs: true, Upstreams: own.upstreams, Spool: c.Data, Observe: metrics.observe, Audit: own.recorder.Add,
-		Logger: e.config.Logger, Now: e.config.Now,
+		Sparse: c.Registry.Sparse, Lease: c.Registry.Care.Lease, Programs: true, Upstreams: own.upstreams, Spool: c.Data,
+		Observe: metrics.observe, Audit: own.recorder.Add, Logger: e.config.Logger, Now: e.config.Now,
 		MaxBlob: int64(c.Registry.Limits.Blob), MaxRequests: c.Registry.Limits.Requests, UploadLife: c.Registry.Limits.UploadLife,
 		ReadTimeout: c.Registry.Limits.ReadTime, WriteTimeout: c.Registry.Limits.WriteTime,
 	}
@@ -118,6 +120,11 @@ func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, add
 	}
 	if err == nil {
 		own.Handler, err = registry.New(ctx, options)
+	}
+	if err == nil {
+		own.care, err = care.New(care.Config{
+			Store: e.store, Blobs: own.blobs, Policy: c.Registry.Care, Observe: cared.observe, Logger: e.config.Logger, Now: e.config.Now,
+		})
 	}
 	if options.Guard != nil && options.Guard.Authenticator.Tokens != nil {
 		own.tokens = newTokenHandler(options.Guard, e, metrics, own.recorder.Add)
@@ -157,6 +164,11 @@ func (c ServeConfig) validateRegistry(fault func(subject, why, hint string)) {
 	validateLimits(r.Limits, fault)
 	if _, err := c.auditKeep(); err != nil {
 		fault("--audit-keep="+r.AuditKeep, "it is no length of time", "give a number with s, m, h, d or w, such as 90d; 0 is for ever")
+	}
+	for _, err := range each(care.Validate(r.Care)) {
+		if e, ok := errors.AsType[*dossier.Error](err); ok {
+			fault(e.Subject, e.Err.Error(), e.Hint)
+		}
 	}
 	switch {
 	case c.Blobs != "":
@@ -282,4 +294,12 @@ func (m *registryMetrics) observe(c registry.Call) {
 	m.seconds.WithLabelValues(c.Kind).Observe(c.Took.Seconds())
 	m.received.Add(float64(c.Received))
 	m.sent.Add(float64(c.Sent))
+}
+
+// each returns the errors that were joined to one.
+func each(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return joined.Unwrap()
+	}
+	return nil
 }

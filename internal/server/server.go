@@ -100,18 +100,19 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 	registry := prometheus.NewRegistry()
 	register(registry, s)
 	var upstreams func() []dossier.Upstream
+	var carer api.Carer
 	if !c.Registry.Off {
-		if s.own, err = openRegistry(ctx, c, a, e, addr, newRegistryMetrics(registry)); err != nil {
+		if s.own, err = openRegistry(ctx, c, a, e, addr, newRegistryMetrics(registry), newCareMetrics(registry)); err != nil {
 			return nil, err
 		}
 		e.own = s.own
-		upstreams = s.own.upstreams.Status
+		upstreams, carer = s.own.upstreams.Status, s.own.care
 		registry.MustRegister(newUpstreamCollector(upstreams, e.config.Now))
 		registerAudit(registry, s.own.recorder)
 		checks = append(checks, api.Check{Name: "blobs", Ready: s.own.blobs.Ready})
 	}
 	s.handler = api.New(api.Config{
-		Answers: e, Store: e.store, Tokens: a.tokens, Checks: checks, Registry: registry, Upstreams: upstreams,
+		Answers: e, Store: e.store, Tokens: a.tokens, Checks: checks, Registry: registry, Upstreams: upstreams, Care: carer,
 		Log:          &translog.Handler{Store: e.store, Logger: e.config.Logger},
 		LoopbackOnly: a.loopback && !a.tokens.Required(),
 		Logger:       e.config.Logger, Now: e.config.Now,
@@ -184,6 +185,10 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 		})
 		group.Go(func() error {
 			s.own.prune(ctx, s.engine)
+			return nil
+		})
+		group.Go(func() error {
+			s.own.care.Run(ctx)
 			return nil
 		})
 		defer func() { err = errors.Join(err, s.own.close()) }()

@@ -20,16 +20,28 @@ type GarbageReader interface {
 	// LooseBlobs returns up to limit blobs of a repository, after one and in
 	// order, that no manifest of it needs and whose lease has ended at a time.
 	LooseBlobs(ctx context.Context, path string, after dossier.Digest, at time.Time, limit int) ([]LooseBlob, error)
+	// UntaggedManifests returns up to limit manifests of a repository, after one and
+	// in order, to which no tag points, that no index there needs, and whose lease has
+	// ended at a time.
+	UntaggedManifests(ctx context.Context, path string, after dossier.Digest, at time.Time, limit int) ([]UntaggedManifest, error)
 	// UnheldBlobs returns up to limit blobs, after one and in order, that no
 	// repository holds and that were stored at a time or before.
 	UnheldBlobs(ctx context.Context, after dossier.Digest, before time.Time, limit int) ([]Blob, error)
 	// Garbage returns up to limit blobs that were condemned at a time or before,
 	// the first condemned first.
 	Garbage(ctx context.Context, before time.Time, limit int) ([]Garbage, error)
+	// Condemned returns what is condemned of a digest.
+	Condemned(ctx context.Context, d dossier.Digest) ([]Garbage, error)
 	// KeysNamed returns those of the keys that any row names.
 	KeysNamed(ctx context.Context, keys []string) (map[string]bool, error)
+}
+
+// KeepingReader reads what is kept of a digest, and what was.
+type KeepingReader interface {
 	// Holdings returns in which repositories a digest is, by path.
 	Holdings(ctx context.Context, d dossier.Digest) ([]Holding, error)
+	// BlobState returns how the bytes of a digest are, or KindNotFound.
+	BlobState(ctx context.Context, d dossier.Digest) (BlobState, error)
 	// Tombstones returns up to limit deletions of a digest, newest first.
 	Tombstones(ctx context.Context, d dossier.Digest, limit int) ([]Tombstone, error)
 }
@@ -60,6 +72,26 @@ type LooseBlob struct {
 	Holders int // repositories that hold it, this one among them
 }
 
+// UntaggedManifest is a manifest that goes by no tag.
+type UntaggedManifest struct {
+	Digest       dossier.Digest
+	Size         int64
+	PushedAt     time.Time
+	KeptUntil    time.Time
+	UntaggedAt   time.Time      // when it lost its last tag; PushedAt when it never had one
+	Subject      dossier.Digest // what it refers to; may be empty
+	SubjectThere bool           // in the same repository
+}
+
+// BlobState says how the bytes of a digest are.
+type BlobState struct {
+	Blob
+	StoredAt  time.Time
+	CheckedAt time.Time // when they were last compared with the digest; zero: never
+	Damage    string    // what was wrong with them then; empty: nothing
+	DamagedAt time.Time // when that was found
+}
+
 // Garbage is bytes that nobody can find any more.
 type Garbage struct {
 	Blob
@@ -75,6 +107,11 @@ type Holding struct {
 	Since      time.Time
 	KeptUntil  time.Time
 	Parents    []dossier.Digest // manifests there that need it, at most MaxParents
+
+	// Of a manifest:
+	UntaggedAt   time.Time      // when a tag last ceased to point at it; Since when none ever did
+	Subject      dossier.Digest // what it refers to; may be empty
+	SubjectThere bool           // in the same repository
 }
 
 // MaxParents is how many parents a Holding names.

@@ -49,6 +49,8 @@ type Reader interface {
 	SigningKeyReader
 	AdvisoryReader
 	EventReader
+	KeepingReader
+	PinReader
 }
 
 // Tx reads and writes every topic within one transaction. It sees its own
@@ -72,6 +74,7 @@ type Tx interface {
 	SigningKeyWriter
 	AdvisoryWriter
 	EventWriter
+	PinWriter
 }
 
 // FactWriter writes facts. Only the packages ingest and registry use it.

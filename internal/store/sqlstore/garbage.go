@@ -20,6 +20,16 @@ WHERE r.repository = $1 AND r.digest > $2 AND r.kept_until <= $3
   AND NOT EXISTS (SELECT 1 FROM manifest_blob AS m WHERE m.repository = r.repository AND m.blob = r.digest)
 ORDER BY r.digest LIMIT $4`
 
+	untaggedManifests = `
+SELECT m.digest, m.size, m.pushed_at, m.kept_until, m.subject,
+    COALESCE((SELECT MAX(t.to_at) FROM tag AS t WHERE t.digest = m.digest AND t.name = r.name), m.pushed_at),
+    (SELECT COUNT(*) FROM manifest AS s WHERE s.repository = m.repository AND s.digest = m.subject)
+FROM manifest AS m JOIN repository AS r ON r.path = m.repository
+WHERE m.repository = $1 AND m.digest > $2 AND m.kept_until <= $3
+  AND NOT EXISTS (SELECT 1 FROM tag AS t WHERE t.digest = m.digest AND t.to_at IS NULL AND t.name = r.name)
+  AND NOT EXISTS (SELECT 1 FROM manifest_child AS c WHERE c.repository = m.repository AND c.child = m.digest)
+ORDER BY m.digest LIMIT $4`
+
 	unheldBlobs = `
 SELECT digest, key, size FROM blob
 WHERE digest > $1 AND stored_at <= $2 AND NOT EXISTS (SELECT 1 FROM repository_blob AS r WHERE r.digest = blob.digest)
@@ -36,12 +46,18 @@ UNION SELECT key FROM garbage WHERE key IN (SELECT key FROM json_each($3))`
 
 	// holdings gives manifests and blobs alike.
 	holdings = `
-SELECT r.path, r.name, r.created_at, 1, m.size, m.pushed_at, m.kept_until
+SELECT r.path, r.name, r.created_at, 1, m.size, m.pushed_at, m.kept_until, m.subject,
+    COALESCE((SELECT MAX(t.to_at) FROM tag AS t WHERE t.digest = m.digest AND t.name = r.name), m.pushed_at),
+    (SELECT COUNT(*) FROM manifest AS s WHERE s.repository = m.repository AND s.digest = m.subject)
 FROM manifest AS m JOIN repository AS r ON r.path = m.repository WHERE m.digest = $1
 UNION ALL
-SELECT r.path, r.name, r.created_at, 0, b.size, l.linked_at, l.kept_until
+SELECT r.path, r.name, r.created_at, 0, b.size, l.linked_at, l.kept_until, '', 0, 0
 FROM repository_blob AS l JOIN repository AS r ON r.path = l.repository JOIN blob AS b ON b.digest = l.digest WHERE l.digest = $1
 ORDER BY 1, 4`
+
+	blobState = `SELECT digest, key, size, stored_at, checked_at, damage, damaged_at FROM blob WHERE digest = $1`
+
+	condemnedOf = `SELECT digest, key, size, condemned_at, reason FROM garbage WHERE digest = $1 ORDER BY condemned_at, key`
 
 	parentsOfBlob     = `SELECT manifest FROM manifest_blob WHERE repository = $1 AND blob = $2 ORDER BY manifest LIMIT $3`
 	parentsOfManifest = `SELECT manifest FROM manifest_child WHERE repository = $1 AND child = $2 ORDER BY manifest LIMIT $3`
@@ -87,6 +103,16 @@ func (r reader) LooseBlobs(ctx context.Context, path string, after dossier.Diges
 	}, looseBlobs, path, after, micros(at), max(0, limit))
 }
 
+// UntaggedManifests implements [store.GarbageReader].
+func (r reader) UntaggedManifests(ctx context.Context, path string, after dossier.Digest, at time.Time, limit int) ([]store.UntaggedManifest, error) {
+	return all(ctx, r.session, "finding manifests without tags", func(row scanner, m *store.UntaggedManifest) error {
+		var pushed, kept, untagged, subjects int64
+		err := row.Scan(&m.Digest, &m.Size, &pushed, &kept, &m.Subject, &untagged, &subjects)
+		m.PushedAt, m.KeptUntil, m.UntaggedAt, m.SubjectThere = instant(pushed), instant(kept), instant(untagged), subjects > 0
+		return err
+	}, untaggedManifests, path, after, micros(at), max(0, limit))
+}
+
 // UnheldBlobs implements [store.GarbageReader].
 func (r reader) UnheldBlobs(ctx context.Context, after dossier.Digest, before time.Time, limit int) ([]store.Blob, error) {
 	return all(ctx, r.session, "finding blobs that nobody holds", scanBlob, unheldBlobs, after, micros(before), max(0, limit))
@@ -94,12 +120,42 @@ func (r reader) UnheldBlobs(ctx context.Context, after dossier.Digest, before ti
 
 // Garbage implements [store.GarbageReader].
 func (r reader) Garbage(ctx context.Context, before time.Time, limit int) ([]store.Garbage, error) {
-	return all(ctx, r.session, "finding condemned bytes", func(row scanner, g *store.Garbage) error {
-		var at int64
-		err := row.Scan(&g.Digest, &g.Key, &g.Size, &at, &g.Reason)
-		g.CondemnedAt = instant(at)
+	return all(ctx, r.session, "finding condemned bytes", scanGarbage, garbageBefore, micros(before), max(0, limit))
+}
+
+func scanGarbage(row scanner, g *store.Garbage) error {
+	var at int64
+	err := row.Scan(&g.Digest, &g.Key, &g.Size, &at, &g.Reason)
+	g.CondemnedAt = instant(at)
+	return err
+}
+
+// Condemned implements [store.GarbageReader].
+func (r reader) Condemned(ctx context.Context, d dossier.Digest) ([]store.Garbage, error) {
+	return all(ctx, r.session, "finding condemned bytes", scanGarbage, condemnedOf, d)
+}
+
+// BlobState implements [store.KeepingReader].
+func (r reader) BlobState(ctx context.Context, d dossier.Digest) (store.BlobState, error) {
+	const op = "finding blob"
+	b, ok, err := one(ctx, r.session, op, func(row scanner, b *store.BlobState) error {
+		var stored, checked, damaged int64
+		err := row.Scan(&b.Digest, &b.Key, &b.Size, &stored, &checked, &b.Damage, &damaged)
+		b.StoredAt, b.CheckedAt, b.DamagedAt = moment(stored), moment(checked), moment(damaged)
 		return err
-	}, garbageBefore, micros(before), max(0, limit))
+	}, blobState, d)
+	if err == nil && !ok {
+		err = dossier.Errorf(dossier.KindNotFound, op, string(d), "its bytes are not kept")
+	}
+	return b, err
+}
+
+// moment is instant for a time that may never have been: 0.
+func moment(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return instant(us)
 }
 
 // KeysNamed implements [store.GarbageReader].
@@ -116,13 +172,14 @@ func (r reader) KeysNamed(ctx context.Context, names []string) (map[string]bool,
 	return set, err
 }
 
-// Holdings implements [store.GarbageReader].
+// Holdings implements [store.KeepingReader].
 func (r reader) Holdings(ctx context.Context, d dossier.Digest) ([]store.Holding, error) {
 	const op = "finding who holds a digest"
 	list, err := all(ctx, r.session, op, func(row scanner, h *store.Holding) error {
-		var created, manifest, since, kept int64
-		err := row.Scan(&h.Repository.Path, &h.Repository.Name, &created, &manifest, &h.Size, &since, &kept)
+		var created, manifest, since, kept, untagged, subjects int64
+		err := row.Scan(&h.Repository.Path, &h.Repository.Name, &created, &manifest, &h.Size, &since, &kept, &h.Subject, &untagged, &subjects)
 		h.Repository.CreatedAt, h.Manifest, h.Since, h.KeptUntil = instant(created), manifest == 1, instant(since), instant(kept)
+		h.UntaggedAt, h.SubjectThere = moment(untagged), subjects > 0
 		return err
 	}, holdings, d)
 	if err != nil {
@@ -141,7 +198,7 @@ func (r reader) Holdings(ctx context.Context, d dossier.Digest) ([]store.Holding
 	return list, nil
 }
 
-// Tombstones implements [store.GarbageReader].
+// Tombstones implements [store.KeepingReader].
 func (r reader) Tombstones(ctx context.Context, d dossier.Digest, limit int) ([]store.Tombstone, error) {
 	return all(ctx, r.session, "reading tombstones", func(row scanner, s *store.Tombstone) error {
 		var kind string

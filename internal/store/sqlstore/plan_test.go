@@ -21,14 +21,16 @@ import (
 // they may.
 func scans() map[string]string {
 	return map[string]string{
-		"SELECT id, name FROM cluster":                   "all clusters are asked for, and they are few",
-		"SELECT id, created_at, secret FROM signing_key": "there are two at a time, and all are asked for",
-		"SELECT 0, f.position, f.subject":                "what waits for the log, from its beginning, up to a limit",
-		"SELECT position FROM log_pending":               "one of what waits for the log",
-		"SELECT f.name, f.source":                        "all feeds are asked for, and they are few",
-		"UPDATE exploit SET known":                       "what was known before is replaced as a whole",
-		"UPDATE exploit SET prob":                        "what was known before is replaced as a whole",
-		"SELECT kind, state, COUNT(*)":                   "jobs are counted, for metrics; those that are done are gone",
+		"SELECT id, name FROM cluster":                                     "all clusters are asked for, and they are few",
+		"SELECT id, created_at, secret FROM signing_key":                   "there are two at a time, and all are asked for",
+		"SELECT 0, f.position, f.subject":                                  "what waits for the log, from its beginning, up to a limit",
+		"SELECT position FROM log_pending":                                 "one of what waits for the log",
+		"SELECT f.name, f.source":                                          "all feeds are asked for, and they are few",
+		"UPDATE exploit SET known":                                         "what was known before is replaced as a whole",
+		"UPDATE exploit SET prob":                                          "what was known before is replaced as a whole",
+		"SELECT kind, state, COUNT(*)":                                     "jobs are counted, for metrics; those that are done are gone",
+		"SELECT cluster, namespace, kind, name, reference, owner FROM pin": "what clusters need is asked for as a whole",
+		"SELECT cluster, part, at, problem FROM listing":                   "there are a few for each cluster",
 	}
 }
 

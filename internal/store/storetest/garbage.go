@@ -4,7 +4,6 @@
 package storetest
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 func garbageCases() []testCase {
 	return []testCase{
 		{"loose blobs in pages", looseBlobsInPages},
+		{"manifests without tags", manifestsWithoutTags},
 		{"a lease holds a blob", leaseHoldsBlob},
 		{"a lease holds a manifest", leaseHoldsManifest},
 		{"a deletion leaves time to what it frees", deletionLeavesTime},
@@ -103,6 +103,65 @@ func looseBlobsInPages(t *testing.T, s store.Store) {
 	}
 	if n := len(read(t, s, func(r store.Reader) ([]store.LooseBlob, error) { return r.LooseBlobs(ctx, "a", "", minute(1), 9) })); n != 0 {
 		t.Errorf("%d are loose while all are leased, want none", n)
+	}
+}
+
+func manifestsWithoutTags(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	repo := newRepository(t, s, "a")
+	newRepository(t, s, "b")
+	tagged := func(name string, d string, at int) {
+		update(t, s, func(tx store.Tx) error {
+			_, err := tx.SetTag(ctx, store.NameTag{Name: name, Tag: "t " + d}, digest(d), minute(at), false)
+			return err
+		})
+	}
+	for _, name := range []string{"never", "once", "tagged", "child", "subject", "leased"} {
+		m := manifestNamed("a", name)
+		if name == "leased" {
+			m.KeptUntil = minute(90)
+		}
+		putManifest(t, s, m)
+	}
+	putManifest(t, s, manifestNamed("b", "never"))
+	putManifest(t, s, manifestNamed("a", "index"), store.Child{Digest: digest("child")})
+	for name, subject := range map[string]string{"referrer": "subject", "lonely": "nothing there"} {
+		m := manifestNamed("a", name)
+		m.Subject = digest(subject)
+		putManifest(t, s, m)
+	}
+	tagged(repo.Name, "tagged", 3)
+	tagged(repo.Name, "once", 3)
+	tagged("elsewhere.example/a", "never", 3)
+	update(t, s, func(tx store.Tx) error {
+		_, err := tx.ClearTag(ctx, store.NameTag{Name: repo.Name, Tag: "t once"}, minute(7))
+		return err
+	})
+	want := map[dossier.Digest]store.UntaggedManifest{}
+	for name, more := range map[string]store.UntaggedManifest{
+		"never": {}, "once": {UntaggedAt: minute(7)}, "subject": {}, "index": {},
+		"referrer": {Subject: digest("subject"), SubjectThere: true}, "lonely": {Subject: digest("nothing there")},
+	} {
+		more.Digest, more.Size, more.PushedAt = digest(name), int64(len("body of "+name)), minute(1)
+		if more.UntaggedAt.IsZero() {
+			more.UntaggedAt = minute(1)
+		}
+		want[more.Digest] = more
+	}
+	got := map[dossier.Digest]store.UntaggedManifest{}
+	for after := dossier.Digest(""); ; {
+		page := read(t, s, func(r store.Reader) ([]store.UntaggedManifest, error) {
+			return r.UntaggedManifests(ctx, "a", after, minute(50), 2)
+		})
+		if len(page) == 0 {
+			break
+		}
+		for _, m := range page {
+			got[m.Digest], after = m, m.Digest
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("untagged (-want +got):\n%s", diff)
 	}
 }
 
@@ -213,11 +272,20 @@ func lastLinkCondemns(t *testing.T, s store.Store) {
 	if diff := cmp.Diff(want, garbageOf(t, s)); diff != "" {
 		t.Errorf("garbage (-want +got):\n%s", diff)
 	}
+	of := read(t, s, func(r store.Reader) ([]store.Garbage, error) { return r.Condemned(ctx, digest("x")) })
+	if diff := cmp.Diff(want, of); diff != "" {
+		t.Errorf("garbage of the digest (-want +got):\n%s", diff)
+	}
+	wantKind(t, s.View(ctx, func(r store.Reader) error { _, err := r.BlobState(ctx, digest("x")); return err }), dossier.KindNotFound)
 	// It may come again, under another key.
 	again := store.Blob{Digest: digest("x"), Key: "another key of x", Size: 7}
 	kept := written(t, s, func(tx store.Tx) (bool, error) { return tx.PutBlob(ctx, again) })
 	if got := read(t, s, func(r store.Reader) (store.Blob, error) { return r.Blob(ctx, digest("x")) }); !kept || got != again {
 		t.Errorf("it came again as %+v, %v; want %+v", got, kept, again)
+	}
+	state := read(t, s, func(r store.Reader) (store.BlobState, error) { return r.BlobState(ctx, digest("x")) })
+	if state.Blob != again || state.StoredAt.IsZero() || !state.CheckedAt.IsZero() || state.Damage != "" || !state.DamagedAt.IsZero() {
+		t.Errorf("its state is %+v", state)
 	}
 	if n := len(read(t, s, func(r store.Reader) ([]store.Garbage, error) { return r.Garbage(ctx, minute(11), 10) })); n != 0 {
 		t.Errorf("%d were condemned before they were", n)
@@ -267,7 +335,9 @@ func holdingsAndTombstones(t *testing.T, s store.Store) {
 	a, b := newRepository(t, s, "a"), newRepository(t, s, "b")
 	putBlobs(t, s, "a", "x")
 	putBlobs(t, s, "b", "x")
-	putManifest(t, s, manifestNamed("a", "m"), store.Child{Digest: digest("x"), Blob: true})
+	m := manifestNamed("a", "m")
+	m.Subject = digest("x") // which is there, but is no manifest
+	putManifest(t, s, m, store.Child{Digest: digest("x"), Blob: true})
 	putManifest(t, s, manifestNamed("a", "index"), store.Child{Digest: digest("m")})
 	for _, tt := range []struct {
 		name string
@@ -278,7 +348,8 @@ func holdingsAndTombstones(t *testing.T, s store.Store) {
 			{Repository: b, Size: 7, Since: minute(1), KeptUntil: minute(2)},
 		}},
 		{"m", []store.Holding{
-			{Repository: a, Manifest: true, Size: 9, Since: minute(1), KeptUntil: time.Time{}, Parents: []dossier.Digest{digest("index")}},
+			{Repository: a, Manifest: true, Size: 9, Since: minute(1), KeptUntil: time.Time{}, Parents: []dossier.Digest{digest("index")},
+				UntaggedAt: minute(1), Subject: digest("x")},
 		}},
 		{"none", nil},
 	} {
@@ -314,150 +385,5 @@ func keysThatRowsName(t *testing.T, s store.Store) {
 	})
 	if want := map[string]bool{"key of x": true, "key of gone": true, "key of an upload": true}; !cmp.Equal(got, want) {
 		t.Errorf("named are %v, want %v", got, want)
-	}
-}
-
-// races is how often each race is run.
-const races = 12
-
-// leaseRaces renews a lease while a collection comes. One of the two must lose.
-func leaseRaces(t *testing.T, s store.Store) {
-	ctx := t.Context()
-	newRepository(t, s, "a")
-	for round := range races {
-		name := fmt.Sprint("blob ", round)
-		putBlobs(t, s, "a", name)
-		var leased, collected bool
-		together(t, 2, func(i int) (err error) {
-			if i == 0 {
-				err = s.Update(ctx, func(tx store.Tx) error { return tx.LeaseBlob(ctx, "a", digest(name), minute(100)) })
-				leased = err == nil
-				if dossier.KindOf(err) == dossier.KindNotFound {
-					return nil
-				}
-				return err
-			}
-			return s.Update(ctx, func(tx store.Tx) (err error) {
-				collected, err = tx.CollectBlob(ctx, collection("a", name, 50))
-				return err
-			})
-		})
-		if leased == collected || leased != holds(t, s, "a", name) {
-			t.Errorf("round %d: leased %v, collected %v, there %v", round, leased, collected, holds(t, s, "a", name))
-		}
-	}
-}
-
-// manifestRaces puts a manifest while what it needs is collected.
-func manifestRaces(t *testing.T, s store.Store) {
-	ctx := t.Context()
-	newRepository(t, s, "a")
-	for round := range races {
-		blob, m := fmt.Sprint("blob ", round), manifestNamed("a", fmt.Sprint("manifest ", round))
-		putBlobs(t, s, "a", blob)
-		var missing []dossier.Digest
-		var collected bool
-		together(t, 2, func(i int) error {
-			return s.Update(ctx, func(tx store.Tx) (err error) {
-				if i == 0 {
-					missing, err = tx.PutManifest(ctx, m, []store.Child{{Digest: digest(blob), Blob: true}})
-					return err
-				}
-				collected, err = tx.CollectBlob(ctx, collection("a", blob, 50))
-				return err
-			})
-		})
-		if put := len(missing) == 0; put == collected || put != holds(t, s, "a", blob) {
-			t.Errorf("round %d: put %v, collected %v, the blob is there %v", round, put, collected, holds(t, s, "a", blob))
-		}
-	}
-}
-
-// mountRaces mounts a blob while the last repository that holds it loses it.
-func mountRaces(t *testing.T, s store.Store) {
-	ctx := t.Context()
-	newRepository(t, s, "a")
-	newRepository(t, s, "b")
-	for round := range races {
-		name := fmt.Sprint("blob ", round)
-		putBlobs(t, s, "a", name)
-		mounted := false
-		together(t, 2, func(i int) (err error) {
-			if i == 0 {
-				err = s.Update(ctx, func(tx store.Tx) error { return tx.LinkBlob(ctx, "b", digest(name), minute(50), minute(99)) })
-				mounted = err == nil
-				if dossier.KindOf(err) == dossier.KindNotFound {
-					return nil
-				}
-				return err
-			}
-			return s.Update(ctx, func(tx store.Tx) error {
-				_, err := tx.CollectBlob(ctx, collection("a", name, 50))
-				return err
-			})
-		})
-		if there := holds(t, s, "b", name); there != mounted {
-			t.Errorf("round %d: mounted %v, there %v", round, mounted, there)
-		}
-	}
-}
-
-// uploadRaces uploads a blob again while it is collected. It must be there
-// afterwards, under a key that is not condemned.
-func uploadRaces(t *testing.T, s store.Store) {
-	ctx := t.Context()
-	newRepository(t, s, "a")
-	for round := range races {
-		name := fmt.Sprint("blob ", round)
-		putBlobs(t, s, "a", name)
-		together(t, 2, func(i int) error {
-			return s.Update(ctx, func(tx store.Tx) error {
-				if i == 1 {
-					_, err := tx.CollectBlob(ctx, collection("a", name, 50))
-					return err
-				}
-				if _, err := tx.PutBlob(ctx, store.Blob{Digest: digest(name), Key: "new key of " + name, Size: 7}); err != nil {
-					return err
-				}
-				return tx.LinkBlob(ctx, "a", digest(name), minute(50), minute(99))
-			})
-		})
-		if !holds(t, s, "a", name) {
-			t.Errorf("round %d: what was uploaded is not there", round)
-			continue
-		}
-		b := read(t, s, func(r store.Reader) (store.Blob, error) { return r.LinkedBlob(ctx, "a", digest(name)) })
-		for _, g := range garbageOf(t, s) {
-			if g.Key == b.Key {
-				t.Errorf("round %d: its key is condemned", round)
-			}
-		}
-	}
-}
-
-// tagRaces pushes a manifest that is there under a tag while it is collected.
-func tagRaces(t *testing.T, s store.Store) {
-	ctx := t.Context()
-	repo := newRepository(t, s, "a")
-	for round := range races {
-		m := manifestNamed("a", fmt.Sprint("manifest ", round))
-		putManifest(t, s, m)
-		m.KeptUntil = minute(99)
-		together(t, 2, func(i int) error {
-			return s.Update(ctx, func(tx store.Tx) error {
-				if i == 1 {
-					_, err := tx.CollectManifest(ctx, collection("a", fmt.Sprint("manifest ", round), 50))
-					return err
-				}
-				if _, err := tx.PutManifest(ctx, m, nil); err != nil {
-					return err
-				}
-				_, err := tx.SetTag(ctx, store.NameTag{Name: repo.Name, Tag: fmt.Sprint(round)}, m.Digest, minute(50), false)
-				return err
-			})
-		})
-		if !holdsManifest(t, s, "a", fmt.Sprint("manifest ", round)) {
-			t.Errorf("round %d: what was pushed is not there", round)
-		}
 	}
 }

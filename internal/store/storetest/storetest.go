@@ -48,6 +48,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Advisory", advisoryCases()},
 		{"SigningKey", signingKeyCases()},
 		{"Event", eventCases()},
+		{"Pin", pinCases()},
 	}
 	for _, topic := range topics {
 		t.Run(topic.name, func(t *testing.T) {

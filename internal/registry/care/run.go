@@ -1,0 +1,181 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package care
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+)
+
+// The kinds of job. Whoever leases one does it, in whatever process; what the hints
+// of events miss, the next look at everything finds.
+const (
+	JobReview    = "registry.review"    // look at one repository, whose path is the key
+	JobReconcile = "registry.reconcile" // look at everything
+)
+
+// Kinds returns the kinds of job.
+func Kinds() []string { return []string{JobReview, JobReconcile} }
+
+// Review returns the job that looks at a repository once something there may have
+// come to be garbage.
+func Review(path string, at time.Time) store.Job {
+	return store.Job{Kind: JobReview, Key: path, RunAt: at}
+}
+
+// How jobs are done.
+const (
+	reviewsAtOnce = 32
+	jobLease      = 2 * time.Minute // for which a collector that died holds a job
+	retryAfter    = time.Minute
+)
+
+// Run does what is due, again and again, until ctx ends. What fails is logged and
+// tried again.
+func (c *Collector) Run(ctx context.Context) {
+	if c.config.Policy.Off {
+		return
+	}
+	for {
+		if err := c.Tick(ctx); err != nil && ctx.Err() == nil {
+			c.config.Logger.ErrorContext(ctx, "garbage could not be collected", "error", err)
+		}
+		pause := c.config.Policy.Every
+		timer := time.NewTimer(pause - pause/8 + rand.N(pause/4+1)) // many collectors do not look at once
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// Tick does what is due now: reviews, the look at everything when it is time for
+// that, and the deletion of condemned bytes.
+func (c *Collector) Tick(ctx context.Context) error {
+	if err := c.schedule(ctx); err != nil {
+		return err
+	}
+	p := c.newPass()
+	for {
+		jobs, err := c.lease(ctx)
+		if err != nil {
+			return err
+		}
+		if len(jobs) == 0 {
+			break
+		}
+		var failed error
+		for _, job := range jobs {
+			failed = errors.Join(failed, c.do(ctx, p, job))
+		}
+		if failed != nil {
+			return failed
+		}
+	}
+	freed, err := c.purge(ctx)
+	p.Counts.Freed += freed
+	if c.config.Observe != nil {
+		c.config.Observe(p.Counts)
+	}
+	return err
+}
+
+// schedule makes the job that looks at everything, when there is none.
+func (c *Collector) schedule(ctx context.Context) error {
+	there := false
+	err := c.config.Store.View(ctx, func(r store.Reader) error {
+		jobs, err := r.Jobs(ctx, JobReconcile, nil, 1)
+		there = len(jobs) > 0
+		return err
+	})
+	if err != nil || there {
+		return err
+	}
+	return c.config.Store.Update(ctx, func(tx store.Tx) error {
+		_, err := tx.Enqueue(ctx, store.Job{Kind: JobReconcile, RunAt: c.now()})
+		return err
+	})
+}
+
+var errNoJob = errors.New("no job is due")
+
+func (c *Collector) lease(ctx context.Context) (jobs []store.Job, err error) {
+	err = c.config.Store.Update(ctx, func(tx store.Tx) (err error) {
+		if jobs, err = tx.Lease(ctx, c.owner, Kinds(), reviewsAtOnce, c.now(), jobLease); err == nil && len(jobs) == 0 {
+			err = errNoJob // nothing is written
+		}
+		return err
+	})
+	if errors.Is(err, errNoJob) {
+		return nil, nil
+	}
+	return jobs, err
+}
+
+// do does one job. When it fails it is put back.
+func (c *Collector) do(ctx context.Context, p *pass, job store.Job) error {
+	p.beat = c.beat(job)
+	defer func() { p.beat = nil }()
+	err := c.perform(ctx, p, job)
+	if dossier.KindOf(err) == dossier.KindConflict {
+		return nil // somebody else does it by now
+	}
+	ctx = context.WithoutCancel(ctx)
+	putBack := c.config.Store.Update(ctx, func(tx store.Tx) error {
+		switch {
+		case err != nil:
+			return tx.Retry(ctx, job.ID, c.owner, err.Error(), c.now().Add(retryAfter))
+		case job.Kind == JobReconcile:
+			return tx.Retry(ctx, job.ID, c.owner, "", c.now().Add(c.config.Policy.Reconcile))
+		}
+		return tx.Finish(ctx, job.ID, c.owner)
+	})
+	if dossier.KindOf(putBack) == dossier.KindConflict {
+		putBack = nil
+	}
+	return errors.Join(err, putBack)
+}
+
+func (c *Collector) perform(ctx context.Context, p *pass, job store.Job) error {
+	if job.Kind == JobReconcile {
+		if err := p.everything(ctx); err != nil {
+			return err
+		}
+		_, err := c.orphans(ctx)
+		return err
+	}
+	var repo store.Repository
+	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
+		repo, err = r.Repository(ctx, job.Key)
+		return err
+	})
+	if dossier.KindOf(err) == dossier.KindNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.repository(ctx, repo)
+}
+
+// beat returns a function that holds a job longer when it is time to. KindConflict:
+// somebody else has it.
+func (c *Collector) beat(job store.Job) func(context.Context) error {
+	until := job.LeasedUntil
+	return func(ctx context.Context) error {
+		now := c.now()
+		if until.Sub(now) > jobLease/2 {
+			return nil
+		}
+		until = now.Add(jobLease)
+		return c.config.Store.Update(ctx, func(tx store.Tx) error { return tx.Renew(ctx, job.ID, c.owner, until) })
+	}
+}

@@ -1,0 +1,49 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package store
+
+import (
+	"context"
+	"time"
+
+	"dossier.dev/dossier"
+)
+
+// ListingPart is a part of what is to be known of a cluster before one can say
+// that it does not need something.
+type ListingPart string
+
+// The parts.
+const (
+	ListingPods      ListingPart = "pods"      // what runs
+	ListingTemplates ListingPart = "templates" // what templates, rollout history and cron jobs name
+)
+
+// Listing says when a part of a cluster was last listed whole.
+type Listing struct {
+	Cluster string // ID; empty: a cluster that is followed and was never reached
+	Part    ListingPart
+	At      time.Time // zero: never
+	Problem string    // what was missing from the last list; empty: nothing
+}
+
+// PinReader reads what clusters may want to run.
+type PinReader interface {
+	// Pins returns the pins of all clusters, by cluster, namespace, kind and name.
+	Pins(ctx context.Context) ([]dossier.Pin, error)
+	// Listings returns all listings, by cluster and part.
+	Listings(ctx context.Context) ([]Listing, error)
+}
+
+// PinWriter writes what clusters may want to run.
+type PinWriter interface {
+	// PutPins makes pins those of a cluster. When the list was not whole, those that
+	// are not in it stay.
+	PutPins(ctx context.Context, cluster string, pins []dossier.Pin, whole bool) error
+	// PutListing keeps that a part of a cluster was listed. With a Problem, At of the
+	// last whole list stays.
+	PutListing(ctx context.Context, l Listing) error
+	// ForgetListings removes the listings of a cluster.
+	ForgetListings(ctx context.Context, cluster string) error
+}
