@@ -184,6 +184,12 @@ func TestUnknownClusterKeeps(t *testing.T) {
 		{"a fresh list", func(w *world, _ *care.Config) { w.cluster() }, ""},
 		{"never reached", listing(store.Listing{Part: store.ListingPods, Problem: "no route"}), "not reached"},
 		{"never whole", listing(store.Listing{Cluster: "c2", Part: store.ListingTemplates, Problem: "forbidden"}), "templates of cluster c2 were never listed whole: forbidden"},
+		{"never listed", func(w *world, _ *care.Config) {
+			w.update(func(tx store.Tx) error { return tx.PutCluster(t.Context(), dossier.Cluster{ID: "c2", Name: "prod"}) })
+		}, "templates of cluster prod were never listed whole"},
+		{"a file", func(w *world, _ *care.Config) {
+			w.update(func(tx store.Tx) error { return tx.PutCluster(t.Context(), dossier.Cluster{ID: "file:1", Name: "f"}) })
+		}, ""},
 		{"an old list", listing(store.Listing{Cluster: "c2", Part: store.ListingPods, At: start}), "pods of cluster c2 were last listed whole at 2026-05-01T12:00:00Z"},
 		{"an old list of one that is no more", func(w *world, c *care.Config) {
 			listing(store.Listing{Cluster: "c2", Part: store.ListingPods, At: start})(w, c)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -112,6 +113,17 @@ func (c *Collector) listed(ctx context.Context, r store.Reader, g *guard) error 
 		return err
 	}
 	now := c.now()
+	there := map[store.Listing]bool{}
+	for _, l := range list {
+		there[store.Listing{Cluster: l.Cluster, Part: l.Part}] = true
+	}
+	for _, id := range slices.Sorted(maps.Keys(names)) {
+		for _, part := range []store.ListingPart{store.ListingPods, store.ListingTemplates} {
+			if !there[store.Listing{Cluster: id, Part: part}] && !strings.HasPrefix(id, "file:") {
+				list = append(list, store.Listing{Cluster: id, Part: part})
+			}
+		}
+	}
 	for _, l := range list {
 		name := names[l.Cluster]
 		switch {

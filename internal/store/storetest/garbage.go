@@ -180,7 +180,11 @@ func leaseHoldsBlob(t *testing.T, s store.Store) {
 	if got := read(t, s, func(r store.Reader) (time.Time, error) { return r.BlobLease(ctx, "a", digest("x")) }); !got.Equal(minute(20)) {
 		t.Errorf("the lease ends at %v, want %v", got, minute(20))
 	}
-	if collectBlob(t, s, "a", "x", 19) || !collectBlob(t, s, "a", "x", 20) || collectBlob(t, s, "a", "x", 21) {
+	update(t, s, func(tx store.Tx) error { return tx.LinkBlob(ctx, "a", digest("x"), minute(3), minute(30)) }) // mounted again
+	if got := read(t, s, func(r store.Reader) (time.Time, error) { return r.BlobLease(ctx, "a", digest("x")) }); !got.Equal(minute(30)) {
+		t.Errorf("the lease ends at %v, want %v", got, minute(30))
+	}
+	if collectBlob(t, s, "a", "x", 29) || !collectBlob(t, s, "a", "x", 30) || collectBlob(t, s, "a", "x", 31) {
 		t.Error("want it collected once, when its lease has ended")
 	}
 	wantKind(t, lease("x", 30), dossier.KindNotFound)
