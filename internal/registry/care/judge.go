@@ -20,7 +20,7 @@ import (
 // verdict is what is decided of one thing.
 type verdict struct {
 	reasons []dossier.KeepReason // to keep it
-	rule    string           // by which it goes without them; empty: none
+	rule    string               // by which it goes without them; empty: none
 }
 
 // keep adds a reason.
