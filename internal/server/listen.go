@@ -8,10 +8,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/api"
@@ -28,7 +30,7 @@ type ServeConfig struct {
 	Blobs     string // s3://... (s3.ParseURL); empty: BlobsDir within Config.Data
 	Cluster   ClusterOptions
 	NoCluster bool // follow none: serve what others write into the store
-	// TLSCert and TLSKey are PEM files. They are read once.
+	// TLSCert and TLSKey are PEM files. They are read again when they change.
 	TLSCert, TLSKey string
 	// TokenFile holds bearer tokens (api.ReadTokens), one of which every
 	// request must then bring. It is read once.
@@ -84,18 +86,25 @@ type entrance struct {
 	tls      *tls.Config // nil: plain
 }
 
+// orNow returns a clock.
+func orNow(now func() time.Time) func() time.Time {
+	if now == nil {
+		return time.Now
+	}
+	return now
+}
+
 // entrance reads what the configuration names.
 func (c ServeConfig) entrance() (entrance, error) {
 	a := entrance{listen: cmp.Or(c.Listen, DefaultListen)}
 	host, _, _ := net.SplitHostPort(a.listen) // Validate has seen it
 	a.loopback = isLoopback(host)
 	if c.TLSCert != "" {
-		cert, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+		cert, err := openCertificate(c.TLSCert, c.TLSKey, cmp.Or(c.Logger, slog.New(slog.DiscardHandler)), orNow(c.Now))
 		if err != nil {
-			return a, &dossier.Error{Kind: dossier.KindInvalid, Op: "reading the certificate", Subject: c.TLSCert, Err: err,
-				Hint: "give a certificate and its key as PEM files"}
+			return a, err
 		}
-		a.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+		a.tls = &tls.Config{GetCertificate: cert.get, MinVersion: tls.VersionTLS12}
 	}
 	if c.TokenFile == "" {
 		return a, nil
