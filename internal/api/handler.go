@@ -72,6 +72,7 @@ type Config struct {
 	Log          http.Handler         // of what is below /log/ (translog.Handler); nil: nothing
 	Registry     *prometheus.Registry // of /metrics; the handler adds its own; nil: a new one
 	Logger       *slog.Logger         // nil: silent
+	AccessLog    bool                 // log every request, not only those that failed
 	Now          func() time.Time     // nil: time.Now
 
 	MaxWatches int           // 0: the constant of that name
@@ -222,11 +223,11 @@ func (h *Handler) observe(rec *recorder, r *http.Request, took time.Duration) {
 	status := cmp.Or(rec.status, http.StatusOK)
 	h.metrics.observe(r.Pattern, status, took)
 	level := slog.LevelDebug
-	if status >= http.StatusBadRequest {
+	if status >= http.StatusBadRequest || h.config.AccessLog {
 		level = slog.LevelInfo
 	}
 	h.config.Logger.Log(r.Context(), level, "request", "method", r.Method, "path", r.URL.Path, "status", status,
-		"bytes", rec.bytes, "duration", took, "remote", r.RemoteAddr)
+		"bytes", rec.bytes, "duration", took, "remote", r.RemoteAddr, "agent", r.UserAgent())
 }
 
 // recorder remembers what was answered, and gives the client time for each part.

@@ -205,14 +205,18 @@ colours.`,
 }
 
 func (p *program) newLogger() *slog.Logger {
-	level := slog.LevelDebug
-	switch p.global.verbose {
-	case 0:
+	if p.global.verbose == 0 {
 		return slog.New(newWords(p.stderr))
-	case 1:
-		level = slog.LevelInfo
 	}
-	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: level}))
+	return slog.New(slog.NewTextHandler(p.stderr, &slog.HandlerOptions{Level: p.logLevel()}))
+}
+
+// logLevel is how much -v asks for.
+func (p *program) logLevel() slog.Level {
+	if p.global.verbose > 1 {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // unknownCommand says which command may have been meant.

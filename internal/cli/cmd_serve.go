@@ -6,12 +6,14 @@ package cli
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/server"
 )
@@ -35,6 +37,8 @@ func (o *serveOptions) register(f *pflag.FlagSet) {
 	f.StringVar(&c.TLS.Key, "tls-key", "", "`file` with the key of the certificate (PEM)")
 	f.StringVar(&c.TokenFile, "token-file", "", "`file` with tokens, one a line; every request must bring one of them")
 	f.StringVar(&c.LogKey, "log-key", "", "`file` with the key that signs the transparency log; else log.key in the data directory")
+	f.BoolVar(&c.Log.Access, "access-log", false, "log every request")
+	f.StringVar(&c.Log.Format, "log-format", "text", "`form` of the log: text or json")
 	f.BoolVar(&c.Registry.Off, "no-registry", false, "be no registry")
 	f.StringVar(&c.Registry.Name, "registry-name", "", "`name` of the registry in references; else as before, at first its address")
 	f.StringArrayVar(&o.upstreams, "upstream", nil, "registry `NAME[=URL]` to pull through (several may be given)")
@@ -96,6 +100,8 @@ func (p *program) flagged(c *config.File, flags *pflag.FlagSet, opt serveOptions
 		"context":       func() { c.Cluster.Context = opt.context },
 		"namespace":     func() { c.Cluster.Namespaces = opt.namespaces },
 		"selector":      func() { c.Cluster.Selector = opt.selector },
+		"access-log":    func() { c.Log.Access = given.Log.Access },
+		"log-format":    func() { c.Log.Format = given.Log.Format },
 		"no-registry":   func() { c.Registry.Off = given.Registry.Off },
 		"registry-name": func() { c.Registry.Name = given.Registry.Name },
 		"movable":       func() { c.Registry.Movable = given.Registry.Movable },
@@ -156,6 +162,13 @@ func (p *program) serve(ctx context.Context, flags *pflag.FlagSet, opt serveOpti
 	}
 	p.global.verbose++ // a server says what it does
 	p.logger = p.newLogger()
+	switch file.Log.Format {
+	case "", "text":
+	case "json":
+		p.logger = slog.New(slog.NewJSONHandler(p.stderr, &slog.HandlerOptions{Level: p.logLevel()}))
+	default:
+		return usageError{dossier.Errorf(dossier.KindInvalid, "reading the configuration", "log.format", "want text or json")}
+	}
 	v := readVersion()
 	c := server.ServeConfig{
 		Config: p.engineConfig(), Listen: file.Listen, Blobs: file.Blobs, NoCluster: file.Cluster.Off,
@@ -163,6 +176,7 @@ func (p *program) serve(ctx context.Context, flags *pflag.FlagSet, opt serveOpti
 			Kubeconfig: file.Cluster.Kubeconfig, Context: file.Cluster.Context, Namespaces: file.Cluster.Namespaces, Selector: file.Cluster.Selector,
 		},
 		TLSCert: file.TLS.Cert, TLSKey: file.TLS.Key, TokenFile: file.TokenFile, LogKey: file.LogKey, Registry: file.Registry,
+		AccessLog: file.Log.Access, Traces: file.Traces,
 		Build: server.Build{Version: v.Version, Revision: v.Revision},
 	}
 	c.Data, c.Database, c.Offline, c.PlainHTTP, c.RegistryCA = file.Data, file.Database, file.Offline, file.PlainHTTP, file.RegistryCA

@@ -32,6 +32,20 @@ type File struct {
 	RegistryCA string   `yaml:"registryCA"`
 	Cluster    Cluster  `yaml:"cluster"`
 	Registry   Registry `yaml:"registry"`
+	Log        Log      `yaml:"log"`
+	Traces     Traces   `yaml:"traces"`
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	Access bool   `yaml:"access"` // every request
+	Format string `yaml:"format"` // text or json; empty: text
+}
+
+// Traces says where spans of requests are sent.
+type Traces struct {
+	Endpoint string  `yaml:"endpoint"` // URL of an OTLP collector over HTTP; empty: none are made
+	Ratio    float64 `yaml:"ratio"`    // of requests that come without a decision; 0: all
 }
 
 // TLS names the PEM files of a certificate and its key.

@@ -113,7 +113,7 @@ var (
 	unknownWords = regexp.MustCompile(`^field (\S+) not found in type \S+$`)
 	typeWords    = regexp.MustCompile("^cannot unmarshal (!!\\S+)(?: `.*`)? into (\\S+)$")
 	typeNames    = map[string]string{
-		"string": "text", "bool": "true or false", "int": "a number", "int64": "a number", "time.Duration": "a time such as 5m",
+		"string": "text", "bool": "true or false", "int": "a number", "int64": "a number", "float64": "a number", "time.Duration": "a time such as 5m",
 		"[]string": "a list of texts", "config.Check": "text",
 	}
 )
@@ -139,7 +139,9 @@ func fault(s string) error {
 
 // Environ puts the variables of an environment that settings have over the file.
 func (f *File) Environ(env map[string]string) {
-	for name, to := range map[string]*string{"DOSSIER_DATABASE": &f.Database, "DOSSIER_BLOBS": &f.Blobs, "DOSSIER_LISTEN": &f.Listen} {
+	for name, to := range map[string]*string{"DOSSIER_DATABASE": &f.Database, "DOSSIER_BLOBS": &f.Blobs, "DOSSIER_LISTEN": &f.Listen,
+		"OTEL_EXPORTER_OTLP_ENDPOINT": &f.Traces.Endpoint,
+	} {
 		if v := env[name]; v != "" {
 			*to = v
 		}

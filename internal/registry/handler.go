@@ -70,7 +70,9 @@ type Config struct {
 	// audit.Recorder.Add takes it. It must not wait. nil: they leave no record.
 	Audit func(dossier.AuditEntry)
 	// Observe is told of every request that was answered. nil: nobody is.
-	Observe func(Call)
+	Observe func(context.Context, Call)
+	// AccessLog logs every request, not only those that failed.
+	AccessLog bool
 
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // nil: time.Now
@@ -93,6 +95,8 @@ type Call struct {
 	Received int64 // bytes of the body
 	Sent     int64 // bytes of the body
 	Caller   Caller
+	// Repository and Reference, a tag or a digest, are what it was about; empty: nothing.
+	Repository, Reference string
 }
 
 // Handler serves a registry. It implements http.Handler.
@@ -191,7 +195,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var who Caller
 	defer func() { h.audit(rec, r, parsed, who, err) }()
-	defer func() { h.observe(rec, r, Call{Kind: kind, Took: time.Since(begin), Received: body.n, Caller: who}) }()
+	defer func() {
+		h.observe(rec, r, Call{
+			Kind: kind, Took: time.Since(begin), Received: body.n, Caller: who,
+			Repository: q.Repository, Reference: cmp.Or(q.Tag, string(q.Digest), string(q.Mount)),
+		})
+	}()
 	header := rec.Header()
 	header.Set("Docker-Distribution-Api-Version", "registry/2.0")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -243,14 +252,14 @@ func (c *call) ping(context.Context) error {
 func (h *Handler) observe(w *recorder, r *http.Request, c Call) {
 	c.Status, c.Sent = cmp.Or(w.status, http.StatusOK), w.bytes
 	if h.config.Observe != nil {
-		h.config.Observe(c)
+		h.config.Observe(r.Context(), c)
 	}
 	level := slog.LevelDebug
-	if c.Status >= http.StatusBadRequest {
+	if c.Status >= http.StatusBadRequest || h.config.AccessLog {
 		level = slog.LevelInfo
 	}
 	h.config.Logger.Log(r.Context(), level, "registry request", "kind", c.Kind, "method", r.Method, "path", r.URL.Path,
-		"status", c.Status, "caller", c.Caller.String(), "received", c.Received, "sent", c.Sent, "duration", c.Took, "remote", r.RemoteAddr, "agent", r.UserAgent())
+		"status", c.Status, "caller", c.Caller.String(), "repository", c.Repository, "reference", c.Reference, "received", c.Received, "sent", c.Sent, "duration", c.Took, "remote", r.RemoteAddr, "agent", r.UserAgent())
 }
 
 // Sweep ends uploads to which nothing was added for UploadLife, and returns how many.

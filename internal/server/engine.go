@@ -101,7 +101,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 			PlainHTTP: c.PlainHTTP, CAFile: c.RegistryCA, Dial: c.Dial, Offline: c.Offline, Logger: c.Logger, Now: c.Now,
 		},
 	}
-	e.store = signalling{counting{db, e.facts}, e.changed}
+	e.store = traced{signalling{counting{db, e.facts}, e.changed}}
 	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now, Order: match.Compare}
 	e.ingest = ingest.New(ingest.Config{
 		Store: e.store, Images: e.images, Layer: e.readLayer, Artifacts: e.artifacts, Logger: c.Logger, Now: c.Now,

@@ -41,6 +41,9 @@ type ServeConfig struct {
 	LogKey string
 
 	Registry config.Registry
+	// AccessLog logs every request. Traces sends spans of them to a collector.
+	AccessLog bool
+	Traces    config.Traces
 }
 
 // Build says which program this is.
@@ -62,6 +65,14 @@ func (c ServeConfig) Validate() error {
 	}
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		fault("--tls-cert and --tls-key", "one is of no use without the other", "give both")
+	}
+	if c.Traces.Endpoint != "" {
+		if _, err := tracesURL(c.Traces.Endpoint); err != nil {
+			fault("traces.endpoint", "it is not the URL of a collector", "write it like http://127.0.0.1:4318")
+		}
+	}
+	if c.Traces.Ratio < 0 || c.Traces.Ratio > 1 {
+		fault("traces.ratio", "it is not a part of the whole", "write a number from 0 to 1, such as 0.01")
 	}
 	if !c.Registry.Off {
 		c.validateRegistry(fault)

@@ -169,7 +169,9 @@ func newTokenHandler(g *access.Guard, e *Engine, m *registryMetrics, refused fun
 func (h *tokenHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
 	rec := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
-	defer func() { h.metrics.observe(registry.Call{Kind: "token", Status: rec.status, Took: time.Since(begin)}) }()
+	defer func() {
+		h.metrics.observe(r.Context(), registry.Call{Kind: "token", Status: rec.status, Took: time.Since(begin)})
+	}()
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(begin.Add(tokenReadTime)) // a writer without one is of a test
 	_ = control.SetWriteDeadline(begin.Add(registry.WriteTimeout))

@@ -110,7 +110,7 @@ func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, add
 	options := registry.Config{
 		Store: e.store, Blobs: own.blobs, Name: own.name, Fixed: fixedTag(c.Registry.Movable),
 		Sparse: c.Registry.Sparse, Lease: c.Registry.Care.Lease, Programs: true, Upstreams: own.upstreams, Spool: c.Data,
-		Observe: metrics.observe, Audit: own.recorder.Add, Logger: e.config.Logger, Now: e.config.Now,
+		Observe: metrics.observe, Audit: own.recorder.Add, AccessLog: c.AccessLog, Logger: e.config.Logger, Now: e.config.Now,
 		MaxBlob: int64(c.Registry.Limits.Blob), MaxRequests: c.Registry.Limits.Requests, UploadLife: c.Registry.Limits.UploadLife,
 		ReadTimeout: c.Registry.Limits.ReadTime, WriteTimeout: c.Registry.Limits.WriteTime,
 	}
@@ -286,10 +286,12 @@ func newRegistryMetrics(r *prometheus.Registry) *registryMetrics {
 	return m
 }
 
-func (m *registryMetrics) observe(c registry.Call) {
+// observe tells metrics and traces of a request.
+func (m *registryMetrics) observe(ctx context.Context, c registry.Call) {
 	if c.Kind == "" {
 		c.Kind = other
 	}
+	describe(ctx, c)
 	m.requests.WithLabelValues(c.Kind, strconv.Itoa(c.Status)).Inc()
 	m.seconds.WithLabelValues(c.Kind).Observe(c.Took.Seconds())
 	m.received.Add(float64(c.Received))

@@ -45,6 +45,7 @@ type server struct {
 	follower *follower // nil: no cluster
 	own      *ownRegistry
 	log      *ownLog // nil: no key to sign with
+	tracing  *tracing
 }
 
 // Serve answers over HTTP until ctx ends: it opens an engine, follows the
@@ -61,6 +62,9 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	if c.Logger != nil && c.Traces.Endpoint != "" {
+		c.Logger = slog.New(traceID{c.Logger.Handler()})
+	}
 	entrance, err := c.entrance()
 	if err != nil {
 		return err
@@ -75,10 +79,16 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 	if err != nil {
 		return err
 	}
+	tracing, err := openTracing(ctx, c.Traces, c.Build, engine.config.Logger)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer func() { err = errors.Join(err, tracing.close()) }()
 	s, err := newServer(ctx, c, entrance, engine, listener.Addr())
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	s.tracing = tracing
 	return s.run(ctx, listener, ready)
 }
 
@@ -115,13 +125,15 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 		Answers: e, Store: e.store, Tokens: a.tokens, Checks: checks, Registry: registry, Upstreams: upstreams, Care: carer,
 		Log:          &translog.Handler{Store: e.store, Logger: e.config.Logger},
 		LoopbackOnly: a.loopback && !a.tokens.Required(),
-		Logger:       e.config.Logger, Now: e.config.Now,
+		Logger:       e.config.Logger, AccessLog: c.AccessLog, Now: e.config.Now,
 	})
 	return s, nil
 }
 
 // ServeHTTP hands a request to the registry or to the API.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r, end := s.tracing.begin(r)
+	defer end()
 	if s.own != nil && (r.URL.Path == "/v2" || strings.HasPrefix(r.URL.Path, "/v2/")) {
 		s.own.ServeHTTP(w, r)
 		return
