@@ -16,22 +16,39 @@ const address = "10.10.0.1"
 type files struct {
 	dir, registry, cniBin, cgroup string
 	cert, key, ca                 string
+	options                       Options
 }
 
 // write puts the configuration of containerd, kubelet and the pod network into the node's directory.
 func (f files) write() error {
-	for name, text := range map[string]string{
+	texts := map[string]string{
 		"containerd.toml":                     f.containerd(),
 		"kubelet.yaml":                        f.kubelet(),
 		"net/10-bridge.conflist":              podNetwork,
 		"hosts/" + f.registry + "/hosts.toml": fmt.Sprintf("server = \"http://%[1]s\"\n[host.\"http://%[1]s\"]\n", f.registry),
 		"init.sh":                             initScript,
-	} {
+	}
+	for _, host := range f.options.Registries {
+		texts["hosts/"+host+"/hosts.toml"] = fmt.Sprintf("server = \"http://%[1]s\"\n[host.\"http://%[1]s\"]\n", host)
+	}
+	if f.options.CredentialProviders != "" {
+		texts["credential-providers.yaml"] = f.options.CredentialProviders
+	}
+	for name, text := range texts {
 		file := filepath.Join(f.dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			return err
 		}
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	for program, path := range f.options.Programs {
+		bin := filepath.Join(f.dir, "bin")
+		if err := os.MkdirAll(bin, 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink(path, filepath.Join(bin, program)); err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,11 @@ until ctr version >/dev/null 2>&1; do
 done
 # The registry and the way to the API server are opened from outside once the network is there.
 until [ -e "$dir/open" ]; do sleep 0.05; done
-"$hyperkube" kubelet --config="$dir/kubelet.yaml" --kubeconfig="$dir/kubeconfig" \
+more=()
+if [ -e "$dir/credential-providers.yaml" ]; then
+  more=(--image-credential-provider-config="$dir/credential-providers.yaml" --image-credential-provider-bin-dir="$dir/bin")
+fi
+"$hyperkube" kubelet --config="$dir/kubelet.yaml" --kubeconfig="$dir/kubeconfig" "${more[@]}" \
   --hostname-override="$name" --node-ip="$address" >"$dir/kubelet.log" 2>&1 &
 wait -n
 echo "containerd or kubelet ended"

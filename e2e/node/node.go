@@ -58,9 +58,25 @@ type Node struct {
 // count makes the names of cgroups differ within a process.
 var count atomic.Int64
 
+// Options say what a node has beside the usual.
+type Options struct {
+	// Registries are others that the node can reach: host:port on loopback, plain HTTP.
+	Registries []string
+	// CredentialProviders is kubelet's configuration of credential providers (CredentialProviderConfig), and Programs are
+	// the paths of what it runs, by name. Empty: none.
+	CredentialProviders string
+	Programs            map[string]string
+}
+
 // Start adds a node to a cluster until the end of the test. When it returns the node is ready for pods. It skips the test
 // when the machine can't run one, with the reason.
 func Start(t testing.TB, cluster *kube.Cluster, name string) *Node {
+	t.Helper()
+	return StartWith(t, cluster, name, Options{})
+}
+
+// StartWith is Start for a node that has more.
+func StartWith(t testing.TB, cluster *kube.Cluster, name string, options Options) *Node {
 	t.Helper()
 	cniBin := require(t)
 	start := time.Now()
@@ -72,7 +88,7 @@ func Start(t testing.TB, cluster *kube.Cluster, name string) *Node {
 		t.Fatal(err)
 	}
 	n.Registry = outside.Addr().String()
-	f := files{dir: n.Dir, registry: n.Registry, cniBin: cniBin, cgroup: n.makeCgroup(t)}
+	f := files{dir: n.Dir, registry: n.Registry, cniBin: cniBin, cgroup: n.makeCgroup(t), options: options}
 	f.cert, f.key, f.ca = cluster.ServingCertificate(t, name, net.ParseIP(address))
 	if err := f.write(); err != nil {
 		t.Fatal(err)
@@ -80,6 +96,13 @@ func Start(t testing.TB, cluster *kube.Cluster, name string) *Node {
 	n.writeKubeconfig(t)
 	n.startInit(t)
 	n.open(t, outside)
+	for _, host := range options.Registries {
+		l, err := listenIn(n.init.PID(), host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(relay.Serve(l, host).Close)
+	}
 	n.Push(t, "pause:1", Image(t, cluster.Binaries, "pause"))
 	if err := os.WriteFile(filepath.Join(n.Dir, "open"), nil, 0o644); err != nil {
 		t.Fatal(err)

@@ -259,7 +259,7 @@ func (h *Handler) observe(w *recorder, r *http.Request, c Call) {
 		level = slog.LevelInfo
 	}
 	h.config.Logger.Log(r.Context(), level, "registry request", "kind", c.Kind, "method", r.Method, "path", r.URL.Path,
-		"status", c.Status, "caller", c.Caller.String(), "repository", c.Repository, "reference", c.Reference, "received", c.Received, "sent", c.Sent, "duration", c.Took, "remote", r.RemoteAddr, "agent", r.UserAgent())
+		"status", c.Status, "caller", c.Caller.String(), "pod", c.Caller.Pod, "repository", c.Repository, "reference", c.Reference, "received", c.Received, "sent", c.Sent, "duration", c.Took, "remote", r.RemoteAddr, "agent", r.UserAgent())
 }
 
 // Sweep ends uploads to which nothing was added for UploadLife, and returns how many.
