@@ -148,3 +148,31 @@ func FuzzQuery(f *testing.F) {
 		}
 	})
 }
+
+// TestFingerprint: what stands for a token is neither the token nor its hash, and
+// is good as long as the token is.
+func TestFingerprint(t *testing.T) {
+	const one, two = "0123456789abcdef", "fedcba9876543210"
+	read := func(text string) Tokens {
+		t.Helper()
+		tokens, err := ReadTokens(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tokens
+	}
+	both, other := read(one+"\n"+two), read(two)
+	print, ok := both.Fingerprint(one)
+	again, _ := read(one).Fingerprint(one)
+	if !ok || print != again || !both.Holds(print) || other.Holds(print) {
+		t.Errorf("fingerprint %q, elsewhere %q; held: %v, %v", print, again, both.Holds(print), other.Holds(print))
+	}
+	if both.Match(print) || strings.Contains(print, one) {
+		t.Error("the fingerprint is as good as the token")
+	}
+	for _, wrong := range []string{"", one[1:], one + "0"} {
+		if print, ok := both.Fingerprint(wrong); ok || print != "" || both.Holds(wrong) {
+			t.Errorf("%q has the fingerprint %q", wrong, print)
+		}
+	}
+}

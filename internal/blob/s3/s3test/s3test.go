@@ -40,8 +40,11 @@ const (
 // Server is an object store.
 type Server struct {
 	Address string // host:port, plain HTTP
+	program string
+	dir     string
 	log     *bytes.Buffer
-	ended   chan struct{}
+	process *os.Process   // nil: it is stopped
+	ended   chan struct{} // closed when the process has ended
 }
 
 // Start starts an object store that ends with the test.
@@ -54,22 +57,40 @@ func Start(t testing.TB) *Server {
 		}
 		t.Skipf("no object store to test with: %v", err)
 	}
-	s := &Server{Address: freeAddress(t), log: &bytes.Buffer{}, ended: make(chan struct{})}
-	dir := t.TempDir()
+	s := &Server{Address: freeAddress(t), program: path, dir: t.TempDir(), log: &bytes.Buffer{}}
 	for _, name := range []string{"objects", "attributes"} {
-		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+		if err := os.Mkdir(filepath.Join(s.dir, name), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.Command(path, "--port", s.Address, "--region", region, "--quiet",
-		"posix", "--sidecar", filepath.Join(dir, "attributes"), filepath.Join(dir, "objects"))
+	t.Cleanup(s.Stop)
+	s.Restart(t)
+	return s
+}
+
+// Stop ends the object store at once. What it has stays.
+func (s *Server) Stop() {
+	if s.process == nil {
+		return
+	}
+	_ = s.process.Kill() // an error means that it has ended
+	<-s.ended
+	s.process = nil
+}
+
+// Restart starts an object store that is stopped, at the same address and with
+// what it had.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	cmd := exec.Command(s.program, "--port", s.Address, "--region", region, "--quiet",
+		"posix", "--sidecar", filepath.Join(s.dir, "attributes"), filepath.Join(s.dir, "objects"))
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+key, "ROOT_SECRET_KEY="+secret)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	dieWithParent(cmd)
-	started := make(chan error)
+	started, ended := make(chan error), make(chan struct{})
 	go func() {
 		runtime.LockOSThread() // a child dies with the thread that started it
-		defer close(s.ended)
+		defer close(ended)
 		err := cmd.Start()
 		started <- err
 		if err == nil {
@@ -79,12 +100,8 @@ func Start(t testing.TB) *Server {
 	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // an error means that it has ended
-		<-s.ended
-	})
+	s.process, s.ended = cmd.Process, ended
 	s.await(t)
-	return s
 }
 
 // await waits until the server answers.

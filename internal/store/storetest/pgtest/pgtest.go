@@ -71,20 +71,72 @@ var errMissing = errors.New("PostgreSQL is not installed: on Debian, run apt-get
 // shared starts the server of this process once.
 var shared = sync.OnceValues(start)
 
+// Own is a server that no other test uses, so that it can be stopped.
+type Own struct{ server *server }
+
+// StartOwn starts a server that ends with the test.
+func StartOwn(t testing.TB) *Own {
+	t.Helper()
+	s, err := start()
+	switch {
+	case errors.Is(err, errMissing) && os.Getenv(RequireEnv) == "":
+		t.Skipf("SKIPPED: %v", err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.end(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Own{s}
+}
+
+// URL is that of its only database.
+func (o *Own) URL() string {
+	u := url.URL{Scheme: "postgres", Path: "/" + superuser, RawQuery: url.Values{"host": {o.server.dir}, "user": {superuser}}.Encode()}
+	return u.String()
+}
+
+// Stop stops the server at once, as a crash would.
+func (o *Own) Stop(t testing.TB) { o.tell(t, "stop", false) }
+
+// Start starts it again, and waits until it answers.
+func (o *Own) Start(t testing.TB) { o.tell(t, "start", true) }
+
+func (o *Own) tell(t testing.TB, word string, up bool) {
+	t.Helper()
+	if _, err := fmt.Fprintln(o.server.stdin, word); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(startTime); (o.server.tool("pg_isready", "--quiet") == nil) != up; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the server does not %s", word)
+		}
+	}
+}
+
 // server is a running PostgreSQL.
 type server struct {
 	bin       string // where its programs are
 	dir       string // where its socket is
-	stdin     io.Closer
+	stdin     io.WriteCloser
+	ended     func() error
 	databases atomic.Int64
 }
 
 // watch runs a server until standard input ends, which it does with the process
-// that started it, and then stops the server and removes its directory.
+// that started it, and then stops the server and removes its directory. A line on
+// standard input stops it as if it had crashed, or starts it again.
 const watch = `dir=$1; shift
-"$@" >"$dir/log" 2>&1 &
-read -r _
-kill -INT $! && wait $!
+"$@" >>"$dir/log" 2>&1 & server=$!
+while read -r word; do
+    case $word in
+    stop) kill -QUIT $server; wait $server ;;
+    start) "$@" >>"$dir/log" 2>&1 & server=$! ;;
+    esac
+done
+kill -INT $server && wait $server
 rm -rf "$dir"`
 
 func start() (*server, error) {
@@ -132,7 +184,7 @@ func (s *server) run(credential *syscall.Credential) error {
 	if err := sh.Start(); err != nil {
 		return err
 	}
-	s.stdin = stdin // kept open until the process ends
+	s.stdin, s.ended = stdin, sh.Wait // the first kept open until the process ends
 	for deadline := time.Now().Add(startTime); ; time.Sleep(20 * time.Millisecond) {
 		err := s.tool("pg_isready", "--quiet")
 		if err == nil {
@@ -144,6 +196,9 @@ func (s *server) run(credential *syscall.Credential) error {
 		}
 	}
 }
+
+// end stops the server, and waits until it is gone.
+func (s *server) end() error { return errors.Join(s.stdin.Close(), s.ended()) }
 
 // tool runs a client program on the server.
 func (s *server) tool(name string, args ...string) error {
