@@ -274,11 +274,11 @@ func TestWatchMergesChanges(t *testing.T) {
 	events := 0
 	for !slices.Equal(w.images(), all) {
 		w.next()
-		time.Sleep(time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // much longer than a change takes to come
 		events++
 	}
-	if events >= changes {
-		t.Errorf("got %d events for %d changes of %d pods, want fewer", events, changes, pods)
+	if events >= pods*changes/2 {
+		t.Errorf("got %d events for %d changes of each of %d pods, want far fewer", events, changes, pods)
 	}
 }
 
