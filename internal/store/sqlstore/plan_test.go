@@ -42,6 +42,9 @@ func TestPlans(t *testing.T) {
 	if pattern := flag.Lookup("test.run").Value.String(); strings.Contains(pattern, "/") {
 		t.Skipf("SKIPPED: -run %s leaves out a part of the suite", pattern)
 	}
+	if raced {
+		t.Skip("SKIPPED: the suite runs under the race detector without it, and plans are the same")
+	}
 	var mu sync.Mutex
 	seen := map[string]bool{}
 	t.Run("suite", func(t *testing.T) {
