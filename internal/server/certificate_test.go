@@ -6,10 +6,14 @@ package server
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"io"
 	"net/http"
 	"os"
+	"strings"
 	"testing"
 	"time"
+
+	"dossier.dev/dossier/internal/testimage"
 )
 
 // moveTo puts a file in the place of another.
@@ -77,6 +81,32 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	for end := time.Now().Add(2 * certificateEvery); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if err := trusts(nextPool); err != nil {
 			t.Fatalf("without a file: %v", err)
+		}
+	}
+}
+
+// TestRegistryOverHTTP2 pushes and pulls over one connection that all share.
+func TestRegistryOverHTTP2(t *testing.T) {
+	cert, key, pool := certificate(t)
+	s := serve(t, ServeConfig{Config: Config{Data: t.TempDir(), Offline: true}, Listen: "127.0.0.1:0", NoCluster: true, TLSCert: cert, TLSKey: key})
+	web := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
+	t.Cleanup(web.CloseIdleConnections)
+	content, err := testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"a": testimage.Text(strings.Repeat("layer", 300_000))}}}}.Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := testimage.Push(t.Context(), web, s.url, "org/app", "latest", content); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range content.Blobs {
+		resp, err := web.Get(s.url + "/v2/org/app/blobs/" + string(b.Digest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.ProtoMajor != 2 || string(got) != string(b.Bytes) {
+			t.Errorf("%s: %d bytes by %s, %v, want %d", b.Digest, len(got), resp.Proto, err, len(b.Bytes))
 		}
 	}
 }
