@@ -12,6 +12,6 @@
 // durable, one of a directory the names in it, and neither does the other's work.
 //
 // It promises no less than POSIX does: file systems that people use lose less. It does
-// not know memory maps, links and calls that Dossier does not make: Read fails
+// not know memory maps, symbolic links and calls that Dossier does not make: Read fails
 // when one changes a file, for what it told would be wrong.
 package powercut

@@ -101,13 +101,15 @@ func (n *node) apply(i int, o op) error {
 		found.pending = append(found.pending, change{at: i, op: o})
 	case truncate:
 		found.pending = append(found.pending, change{at: i, op: o})
-	case move:
+	case move, link:
 		target, _, err := n.find(o.target)
 		if err != nil {
 			return err
 		}
 		target.enter(i, path.Base(o.target), found)
-		parent.enter(i, path.Base(o.path), nil)
+		if o.kind == move {
+			parent.enter(i, path.Base(o.path), nil)
+		}
 	case remove:
 		parent.enter(i, path.Base(o.path), nil)
 	case sync:

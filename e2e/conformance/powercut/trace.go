@@ -27,7 +27,7 @@ type Trace struct {
 type op struct {
 	kind   kind
 	path   string // relative to the directory
-	target string // of a rename
+	target string // of a rename or a link
 	data   []byte
 	offset int64 // of a write or a seek, negative: where the last write ended; size of a truncation
 	covers int   // of a sync: the operations before this one
@@ -42,6 +42,7 @@ const (
 	truncate
 	seek
 	move
+	link
 	remove
 	sync
 )
@@ -148,7 +149,9 @@ func (t *Trace) add(c record, at int) error {
 		}
 		return err
 	case "rename", "renameat", "renameat2":
-		return t.move(c)
+		return t.move(move, c, c.name != "rename")
+	case "link", "linkat":
+		return t.move(link, c, c.name != "link")
 	case "unlink", "rmdir":
 		return t.name(remove, c, -1, 0)
 	case "unlinkat":
@@ -239,9 +242,11 @@ func (t *Trace) write(c record, at int) error {
 	return nil
 }
 
-func (t *Trace) move(c record) error {
+// move adds a call that gives a file another name; at says whether its paths are
+// relative to directories.
+func (t *Trace) move(k kind, c record, at bool) error {
 	from, to := [2]int{-1, 0}, [2]int{-1, 1}
-	if c.name != "rename" {
+	if at {
 		from, to = [2]int{0, 1}, [2]int{2, 3}
 	}
 	old, okOld, err := t.at(c.args, from[0], from[1])
@@ -255,7 +260,7 @@ func (t *Trace) move(c record) error {
 	case okOld != okTarget:
 		return fmt.Errorf("%s leads out of the directory or into it, which is not understood", c.name)
 	}
-	t.ops = append(t.ops, op{kind: move, path: old, target: target})
+	t.ops = append(t.ops, op{kind: k, path: old, target: target})
 	return nil
 }
 
