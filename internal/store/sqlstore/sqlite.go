@@ -6,6 +6,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -131,14 +132,17 @@ func (e *sqliteEngine) view(ctx context.Context, f func(store.Reader) error) (er
 		}
 		c = newSQLiteConn(conn)
 	}
-	if err := c.do(ctx, "BEGIN"); err != nil {
+	// A BEGIN that is interrupted may have had its effect.
+	if err := c.do(context.WithoutCancel(ctx), "BEGIN"); err != nil {
+		c.discard()
+		c = nil
 		return engineError(op, "", err)
 	}
 	s := e.session(steady{c})
 	defer func() {
 		s.ended = true
 		if c.do(context.WithoutCancel(ctx), "ROLLBACK") != nil {
-			c.close() // whatever its state is, nobody else gets it
+			c.discard()
 			c = nil
 		}
 	}()
@@ -218,6 +222,16 @@ func (c *sqliteConn) close() error {
 		errs = append(errs, s.Close())
 	}
 	return errors.Join(append(errs, c.conn.Close())...)
+}
+
+// discard closes the connection itself, whatever its state is. close would give
+// it back, and the next one to take it might find a transaction begun.
+func (c *sqliteConn) discard() {
+	for _, s := range c.prepared {
+		_ = s.Close() // while there is a connection
+	}
+	_ = c.conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = c.conn.Close()
 }
 
 // stack is a set of connections of which the one that was used last is used
