@@ -185,3 +185,49 @@ func cut(s string, i int) (before, after string) {
 	}
 	return s[:i], s[i+1:]
 }
+
+// Release returns d with the name that OSV has for it.
+func Release(d dossier.Distribution) dossier.Distribution {
+	d.Ecosystem = osvDistribution(d)
+	return d
+}
+
+// Ecosystem returns OSV's name for where packages of a type (of their purl) come
+// from, in an image of a distribution: "" when there is none. d may be nil.
+func Ecosystem(kind string, d *dossier.Distribution) string {
+	return ecosystemOf(Package{Type: kind}, d)
+}
+
+// ReleaseOfPURL returns the distribution that a package URL tells, by its
+// namespace and its qualifier "distro": "debian-12", "3.20.3" or a codename.
+func ReleaseOfPURL(namespace, distro string) dossier.Distribution {
+	id := strings.ToLower(namespace)
+	switch id {
+	case "redhat":
+		id = "rhel"
+	case "suse":
+		id = "sles"
+	case "opensuse":
+		id = "opensuse-leap"
+	}
+	version := distro
+	if i := strings.LastIndexByte(distro, '-'); i >= 0 {
+		id, version = strings.ToLower(distro[:i]), distro[i+1:]
+	}
+	if number := releaseNumber(id, strings.ToLower(version)); number != "" {
+		version = number
+	}
+	return Release(dossier.Distribution{ID: id, VersionID: version})
+}
+
+// releaseNumber is the number of a release that is called by its codename.
+func releaseNumber(id, codename string) string {
+	var names map[string]string
+	switch id {
+	case "debian":
+		names = map[string]string{"jessie": "8", "stretch": "9", "buster": "10", "bullseye": "11", "bookworm": "12", "trixie": "13", "forky": "14"}
+	case "ubuntu":
+		names = map[string]string{"trusty": "14.04", "xenial": "16.04", "bionic": "18.04", "focal": "20.04", "jammy": "22.04", "noble": "24.04"}
+	}
+	return names[codename]
+}

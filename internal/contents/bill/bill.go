@@ -23,6 +23,8 @@ type Bill struct {
 	Subjects []Subject // of the statement around it; none: it is bare
 	Packages []Package // with a package URL, by that, each once
 	Unnamed  int       // entries without a package URL
+	// Distribution is the one that the bill lists, without Path. nil: none.
+	Distribution *dossier.Distribution
 }
 
 // Subject is what an in-toto statement is about.
@@ -35,6 +37,15 @@ type Subject struct {
 type Package struct {
 	PURL string // as written
 	Key  Key
+	more
+}
+
+// more is what some bills say of a package beside its URL. Empty: they do not.
+type more struct {
+	source, sourceVersion string
+	module                string // rpm: modularity label
+	owner                 string // package URL of the package that installed it
+	path                  string // of a file that tells of it
 }
 
 // Limits bound what is read. A zero field means its default.
@@ -173,7 +184,7 @@ type collector struct {
 
 // add adds an entry. What has no package URL, or one of an image or a file, only
 // counts.
-func (c *collector) add(purl string) error {
+func (c *collector) add(purl string, more more) error {
 	if c.count++; c.count > c.limits.Packages {
 		return dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has more than %d entries, the limit Packages", c.limits.Packages))
 	}
@@ -185,7 +196,7 @@ func (c *collector) add(purl string) error {
 	case key.Type == "oci", key.Type == "docker", key.Type == "generic", c.seen[purl]:
 	default:
 		c.seen[purl] = true
-		c.bill.Packages = append(c.bill.Packages, Package{purl, key})
+		c.bill.Packages = append(c.bill.Packages, Package{purl, key, more.printable()})
 	}
 	return nil
 }
@@ -205,6 +216,10 @@ func (c *collector) spdx(b []byte) error {
 		} `json:"creationInfo"`
 		Packages []struct {
 			Purpose string `json:"primaryPackagePurpose"`
+			Name    string `json:"name"`
+			Version string `json:"versionInfo"`
+			Source  string `json:"sourceInfo"`
+			Comment string `json:"comment"`
 			Refs    []struct {
 				Type    string `json:"referenceType"`
 				Locator string `json:"referenceLocator"`
@@ -220,8 +235,12 @@ func (c *collector) spdx(b []byte) error {
 		}
 	}
 	for _, p := range d.Packages {
-		if slices.Contains([]string{"CONTAINER", "OPERATING-SYSTEM", "OPERATING_SYSTEM", "ARCHIVE", "FILE"}, p.Purpose) {
-			continue // the image itself, its layers, its distribution
+		switch p.Purpose {
+		case "OPERATING-SYSTEM", "OPERATING_SYSTEM":
+			c.distribution(p.Name, p.Version)
+			continue
+		case "CONTAINER", "ARCHIVE", "FILE":
+			continue // the image itself, its layers
 		}
 		purl := ""
 		for _, r := range p.Refs {
@@ -229,7 +248,7 @@ func (c *collector) spdx(b []byte) error {
 				purl = r.Locator
 			}
 		}
-		if err := c.add(purl); err != nil {
+		if err := c.add(purl, moreOfSPDX(p.Source, p.Comment)); err != nil {
 			return err
 		}
 	}
@@ -243,6 +262,12 @@ type component struct {
 	Version    string      `json:"version"`
 	PURL       string      `json:"purl"`
 	Components []component `json:"components"`
+	Properties []property  `json:"properties"`
+	Evidence   struct {
+		Occurrences []struct {
+			Location string `json:"location"`
+		} `json:"occurrences"`
+	} `json:"evidence"`
 }
 
 func (c *collector) cycloneDX(b []byte) error {
@@ -275,9 +300,11 @@ func (c *collector) components(list []component, depth int) error {
 	}
 	for _, p := range list {
 		switch p.Type {
-		case "operating-system", "file", "container":
+		case "operating-system":
+			c.distribution(p.Name, p.Version)
+		case "file", "container":
 		default:
-			if err := c.add(p.PURL); err != nil {
+			if err := c.add(p.PURL, moreOfCycloneDX(p)); err != nil {
 				return err
 			}
 		}
@@ -294,16 +321,28 @@ func (c *collector) syft(b []byte) error {
 			Name    string `json:"name"`
 			Version string `json:"version"`
 		} `json:"descriptor"`
+		Distro struct {
+			ID        string `json:"id"`
+			VersionID string `json:"versionID"`
+		} `json:"distro"`
 		Artifacts []struct {
-			PURL string `json:"purl"`
+			PURL      string `json:"purl"`
+			Locations []struct {
+				Path string `json:"path"`
+			} `json:"locations"`
 		} `json:"artifacts"`
 	}
 	if err := decode(b, &d); err != nil {
 		return err
 	}
 	c.tool(d.Descriptor.Name, d.Descriptor.Version)
+	c.distribution(d.Distro.ID, d.Distro.VersionID)
 	for _, a := range d.Artifacts {
-		if err := c.add(a.PURL); err != nil {
+		var m more
+		if len(a.Locations) > 0 {
+			m.path = strings.TrimPrefix(a.Locations[0].Path, "/")
+		}
+		if err := c.add(a.PURL, m); err != nil {
 			return err
 		}
 	}

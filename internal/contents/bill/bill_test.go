@@ -134,7 +134,7 @@ func TestCompare(t *testing.T) {
 	var b Bill
 	for _, purl := range []string{"pkg:npm/same@1", "pkg:npm/other@2", "pkg:npm/twice@1", "pkg:npm/twice@3", "pkg:npm/extra@1"} {
 		k, _ := KeyOf(purl)
-		b.Packages = append(b.Packages, Package{purl, k})
+		b.Packages = append(b.Packages, Package{PURL: purl, Key: k})
 	}
 	got := fmt.Sprint(Compare(b, []string{"pkg:npm/same@1", "pkg:npm/other@1", "pkg:npm/twice@2", "pkg:npm/missing@1", "no purl"}))
 	if diff := cmp.Diff("{1 [npm missing 1] [npm extra 1 npm twice 3] [[npm other 1 npm other 2] [npm twice 2 npm twice 1]]}", got); diff != "" {
@@ -153,6 +153,9 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("an error of kind %q: %v", kind, err)
 			}
 			return
+		}
+		if n := len(got.Listed()); n != len(got.Packages) {
+			t.Errorf("%d of %d packages are listed", n, len(got.Packages))
 		}
 		d := Compare(got, strings.Fields(purls(got)))
 		if len(d.Extra) > 0 && len(got.Packages) == 0 {
