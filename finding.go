@@ -14,7 +14,7 @@ type Finding struct {
 	Severity Severity  `json:"severity"`
 	Score    float64   `json:"score,omitempty"`  // CVSS, 0 to 10, when there is a vector
 	Vector   string    `json:"vector,omitempty"` // CVSS, as written
-	FixedIn  string    `json:"fixedIn,omitempty"`
+	FixedIn  string    `json:"fixedIn"`          // empty: there is no version to update to
 	State    FixState  `json:"state"`
 	Symbols  Presence  `json:"symbols,omitempty"` // Go: whether the program holds what is vulnerable of the package
 	Held     []string  `json:"held,omitempty"`    // Go: which of it, "import/path.Symbol"
@@ -102,4 +102,42 @@ type Proof struct {
 type NotAssessable struct {
 	Package string `json:"package"` // its purl
 	Why     string `json:"why"`
+}
+
+// FindingList is what advisories say of the packages of one artifact: an image,
+// a directory, or what a bill of materials lists.
+type FindingList struct {
+	Artifact string `json:"artifact"` // as it was asked for
+	Digest   Digest `json:"digest,omitempty"`
+	// AsOf is when the newest of the feeds was last found to be current: the list
+	// says what was known then.
+	AsOf          time.Time       `json:"asOf"`
+	Stale         bool            `json:"stale,omitempty"`      // one of the feeds is older than it may be
+	Packages      int             `json:"packages"`             // how many the artifact has
+	Feeds         []Feed          `json:"feeds"`                // that have advisories for its packages, by name
+	Findings      []Finding       `json:"findings"`             // the worst first
+	Suppressed    []Suppressed    `json:"suppressed,omitempty"` // that somebody says do not count; not among Findings
+	NotAssessable []NotAssessable `json:"notAssessable"`        // by package
+	Missed        []Missed        `json:"missed,omitempty"`     // what was not read of the artifact
+	Notes         []string        `json:"notes,omitempty"`      // what else must be known to read the list: feeds that are old, ignores that have expired
+}
+
+// Suppressed is a finding that somebody says does not count.
+type Suppressed struct {
+	Finding
+	By []Triage `json:"by"` // who said so, at least one
+}
+
+// Triage is what somebody says of a vulnerability in something: an entry of a
+// VEX document, or of a file of what is to be ignored. It is a claim.
+type Triage struct {
+	Source        string    `json:"source"`           // the file or the document
+	Format        string    `json:"format"`           // "OpenVEX", "CSAF", "CycloneDX" or "ignore"
+	Author        string    `json:"author,omitempty"` // VEX: who wrote it; ignore: its owner
+	Status        string    `json:"status"`           // of VEX: "not_affected", "fixed", ...; "ignored"
+	Justification string    `json:"justification,omitempty"`
+	Reason        string    `json:"reason,omitempty"`   // in words
+	At            time.Time `json:"at,omitzero"`        // when it was said
+	Expires       time.Time `json:"expires,omitzero"`   // ignore: from when on it no longer holds
+	Document      Digest    `json:"document,omitempty"` // of the bytes that say so
 }
