@@ -170,11 +170,14 @@ func missedProperties(s dossier.SBOM) []string {
 
 // missedText says in a line what was not read, and why.
 func missedText(m dossier.Missed) string {
-	text := "layer " + m.Layer.Short()
-	if m.Path != "" {
-		text += ", " + m.Path
+	var where []string
+	if m.Layer != "" {
+		where = append(where, "layer "+m.Layer.Short())
 	}
-	return text + ": " + m.Detail
+	if m.Path != "" {
+		where = append(where, m.Path)
+	}
+	return strings.TrimPrefix(strings.Join(where, ", ")+": "+m.Detail, ": ")
 }
 
 // contentUUID is a UUID of version 8 (RFC 9562) made from bytes.
