@@ -22,26 +22,40 @@ import (
 // those of Lookup. KindNotFound: it is not for that platform, or its layers were
 // not read yet.
 func (a Answerer) SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, error) {
-	var out dossier.SBOM
-	err := a.Store.View(ctx, func(r store.Reader) error {
-		g := newGatherer(r, q.At, a.now())
-		d, err := lookup(ctx, r, q.Ref, g.then)
-		if err != nil {
-			return err
-		}
-		out, err = g.sbom(ctx, q, d)
-		return err
-	})
-	return out, err
+	return a.inventory(ctx, q, "", false)
 }
 
 // SBOMOf is SBOM for an image by digest.
 func (a Answerer) SBOMOf(ctx context.Context, q dossier.SBOMQuery, d dossier.Digest) (dossier.SBOM, error) {
+	return a.inventory(ctx, q, d, false)
+}
+
+// Inventory is SBOM with what the programs among the packages are linked from,
+// which advisories ask for; for an image by digest, or when that is empty for
+// what q means.
+func (a Answerer) Inventory(ctx context.Context, q dossier.SBOMQuery, d dossier.Digest) (dossier.SBOM, error) {
+	return a.inventory(ctx, q, d, true)
+}
+
+func (a Answerer) inventory(ctx context.Context, q dossier.SBOMQuery, d dossier.Digest, programs bool) (dossier.SBOM, error) {
 	var out dossier.SBOM
-	err := a.Store.View(ctx, func(r store.Reader) (err error) {
-		out, err = newGatherer(r, q.At, a.now()).sbom(ctx, q, d)
+	err := a.Store.View(ctx, func(r store.Reader) error {
+		g := newGatherer(r, q.At, a.now())
+		of := d
+		var err error
+		if of == "" {
+			if of, err = lookup(ctx, r, q.Ref, g.then); err != nil {
+				return err
+			}
+		}
+		out, err = g.sbom(ctx, q, of)
 		return err
 	})
+	if !programs {
+		for i := range out.Packages {
+			out.Packages[i].Program = nil
+		}
+	}
 	return out, err
 }
 
@@ -218,7 +232,6 @@ func (g *gatherer) addContents(ctx context.Context, out *dossier.SBOM, e *Eviden
 	}
 	for i, p := range image.All() {
 		f := image.Packages[i]
-		p.Program = nil
 		out.Packages = append(out.Packages, dossier.SBOMPackage{PackageAt: p, License: f.License, Base: out.Layers[f.Position].Base})
 	}
 	return nil
