@@ -4,6 +4,8 @@
 package cluster
 
 import (
+	"slices"
+
 	"dossier.dev/dossier"
 )
 
@@ -52,6 +54,23 @@ func assemble(cluster string, objects []*object) []dossier.Place {
 		}
 	}
 	return distinct(places)
+}
+
+// templatePins returns what the templates of objects name.
+func templatePins(cluster string, objects []*object) []dossier.Pin {
+	var pins []dossier.Pin
+	for _, o := range objects {
+		if o.Kind == "Pod" {
+			continue // what it names is a place
+		}
+		n := named{object: Object{Namespace: o.Namespace, Kind: o.Kind, Name: o.Name}, images: imagesOf(o.Pods)}
+		if o.Owner != nil {
+			n.owner = o.Owner.Kind + "/" + o.Owner.Name
+		}
+		pins = append(pins, n.pins(cluster)...)
+	}
+	sortPins(pins)
+	return slices.Compact(pins)
 }
 
 // top is the workload that o is a part of, as far as the manifests tell.

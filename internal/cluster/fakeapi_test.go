@@ -41,6 +41,8 @@ type fakeAPI struct {
 	changed  chan struct{}                            // closed and made anew at each change
 	metas    map[string]*metav1.PartialObjectMetadata // by path of the object
 	kinds    map[string][]metav1.APIResource          // by path of the group
+	objects  map[string]map[string]any                // with pod templates, by path
+	told     []objectEvent                            // of them
 	refuse   map[string]int                           // status by path prefix
 	down     bool
 	expire   int // continue tokens to refuse
@@ -68,6 +70,7 @@ func newFakeAPI(t testing.TB) *fakeAPI {
 		changed:  make(chan struct{}),
 		metas:    map[string]*metav1.PartialObjectMetadata{},
 		kinds:    map[string][]metav1.APIResource{},
+		objects:  map[string]map[string]any{},
 		refuse:   map[string]int{},
 		accepted: map[string]string{},
 	}
@@ -232,8 +235,12 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.watchPods(w, r, namespace)
 	case isPods:
 		f.listPods(w, r, namespace)
-	default:
+	case strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadata"):
 		f.listMetas(w, r)
+	case q.Get("watch") != "":
+		f.watchObjects(w, r)
+	default:
+		f.listObjects(w, r)
 	}
 }
 

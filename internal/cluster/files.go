@@ -20,6 +20,9 @@ import (
 	"dossier.dev/dossier"
 )
 
+// FilePrefix is how the ID of a cluster begins that files stand for.
+const FilePrefix = "file:"
+
 // Stdin is the path that stands for standard input.
 const Stdin = "-"
 
@@ -96,6 +99,9 @@ func ReadFiles(ctx context.Context, paths []string, stdin io.Reader, opt FileOpt
 		}
 	}
 	everywhere := slices.Contains(opt.Scope.Namespaces, "") || len(opt.Scope.Namespaces) == 0
+	snapshot.Pins = slices.DeleteFunc(templatePins(snapshot.Cluster.ID, s.objects), func(p dossier.Pin) bool {
+		return !everywhere && !slices.Contains(opt.Scope.Namespaces, p.Namespace)
+	})
 	all := assemble(snapshot.Cluster.ID, s.objects)
 	snapshot.Places = slices.DeleteFunc(all, func(p dossier.Place) bool {
 		return !everywhere && !slices.Contains(opt.Scope.Namespaces, p.Namespace) || !match(p.Labels)
@@ -135,7 +141,7 @@ func fileCluster(paths []string) (dossier.Cluster, error) {
 		}
 	}
 	sum := sha256.Sum256([]byte(strings.Join(absolute, "\n")))
-	return dossier.Cluster{ID: "file:" + hex.EncodeToString(sum[:8]), Name: strings.Join(paths, ", ")}, nil
+	return dossier.Cluster{ID: FilePrefix + hex.EncodeToString(sum[:8]), Name: strings.Join(paths, ", ")}, nil
 }
 
 // path reads one path that was asked for.

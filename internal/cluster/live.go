@@ -18,13 +18,17 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/flowcontrol"
 
 	"dossier.dev/dossier"
 )
@@ -58,6 +62,8 @@ type Live struct {
 	cluster dossier.Cluster
 	host    string
 	core    rest.Interface
+	apps    rest.Interface
+	batch   rest.Interface
 	meta    metadata.Interface
 	codec   runtime.ParameterCodec
 	log     logr.Logger
@@ -153,14 +159,27 @@ func newLive(config *rest.Config, name string, opt Options) (*Live, error) {
 		return nil, err
 	}
 	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, appsv1.AddToScheme, batchv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	codecs := serializer.NewCodecFactory(scheme).WithoutConversion()
+	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(config.QPS, config.Burst) // of all clients together
+	client := func(path string, gv schema.GroupVersion) (rest.Interface, error) {
+		c := rest.CopyConfig(config)
+		c.APIPath, c.GroupVersion, c.NegotiatedSerializer = path, &gv, codecs
+		return rest.RESTClientForConfigAndClient(c, httpClient)
+	}
+	core, err := client("/api", corev1.SchemeGroupVersion)
+	if err != nil {
 		return nil, err
 	}
-	coreConfig := rest.CopyConfig(config)
-	coreConfig.APIPath = "/api"
-	coreConfig.GroupVersion = &corev1.SchemeGroupVersion
-	coreConfig.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
-	core, err := rest.RESTClientForConfigAndClient(coreConfig, httpClient)
+	apps, err := client("/apis", appsv1.SchemeGroupVersion)
+	if err != nil {
+		return nil, err
+	}
+	batch, err := client("/apis", batchv1.SchemeGroupVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +191,8 @@ func newLive(config *rest.Config, name string, opt Options) (*Live, error) {
 		cluster: dossier.Cluster{Name: name},
 		host:    config.Host,
 		core:    core,
+		apps:    apps,
+		batch:   batch,
 		meta:    meta,
 		codec:   runtime.NewParameterCodec(scheme),
 		log:     logr.Discard(),

@@ -257,7 +257,7 @@ func FuzzSelector(f *testing.F) {
 	})
 }
 
-// Whatever a list or a watch asks of the server, Rules grant.
+// Whatever a list or one of the watches asks of the server, Rules grant.
 func TestRulesSuffice(t *testing.T) {
 	f := newFakeAPI(t)
 	f.put(newPod("a", "p", "app:1", ownedBy("apps/v1", "ReplicaSet", "r", "rs")))
@@ -271,6 +271,7 @@ func TestRulesSuffice(t *testing.T) {
 	l := f.connect(t, Options{})
 	w := startWatch(t, l, Scope{})
 	w.next()
+	startWatchTemplates(t, l).sync(func(Naming) bool { return true })
 	if _, err := l.List(t.Context(), Scope{Namespaces: []string{"a"}}); err != nil {
 		t.Fatal(err)
 	}

@@ -22,23 +22,7 @@ func reduce(in *corev1.Pod) pod {
 		Labels:    joinLabels(in.Labels),
 		Ended:     in.Status.Phase == corev1.PodSucceeded || in.Status.Phase == corev1.PodFailed,
 	}
-	for i := range in.Spec.Containers {
-		c := &in.Spec.Containers[i]
-		p.add(dossier.Container, bound(c.Name, MaxName), bound(c.Image, MaxImage), bound(string(c.ImagePullPolicy), MaxName))
-	}
-	for i := range in.Spec.InitContainers {
-		c := &in.Spec.InitContainers[i]
-		p.add(dossier.InitContainer, bound(c.Name, MaxName), bound(c.Image, MaxImage), bound(string(c.ImagePullPolicy), MaxName))
-	}
-	for i := range in.Spec.EphemeralContainers {
-		c := &in.Spec.EphemeralContainers[i]
-		p.add(dossier.EphemeralContainer, bound(c.Name, MaxName), bound(c.Image, MaxImage), bound(string(c.ImagePullPolicy), MaxName))
-	}
-	for i := range in.Spec.Volumes {
-		if v := &in.Spec.Volumes[i]; v.Image != nil {
-			p.add(dossier.ImageVolume, bound(v.Name, MaxName), bound(v.Image.Reference, MaxImage), bound(string(v.Image.PullPolicy), MaxName))
-		}
-	}
+	p.addSpec(&in.Spec)
 	for _, s := range in.Spec.ImagePullSecrets {
 		if s.Name != "" {
 			p.Secrets = append(p.Secrets, bound(s.Name, MaxName))
@@ -50,6 +34,27 @@ func reduce(in *corev1.Pod) pod {
 	ids.read(dossier.EphemeralContainer, in.Status.EphemeralContainerStatuses)
 	ids.fill(p.Containers)
 	return p
+}
+
+// addSpec adds what a pod spec names.
+func (p *pod) addSpec(spec *corev1.PodSpec) {
+	for i := range spec.Containers {
+		c := &spec.Containers[i]
+		p.add(dossier.Container, bound(c.Name, MaxName), bound(c.Image, MaxImage), bound(string(c.ImagePullPolicy), MaxName))
+	}
+	for i := range spec.InitContainers {
+		c := &spec.InitContainers[i]
+		p.add(dossier.InitContainer, bound(c.Name, MaxName), bound(c.Image, MaxImage), bound(string(c.ImagePullPolicy), MaxName))
+	}
+	for i := range spec.EphemeralContainers {
+		c := &spec.EphemeralContainers[i]
+		p.add(dossier.EphemeralContainer, bound(c.Name, MaxName), bound(c.Image, MaxImage), bound(string(c.ImagePullPolicy), MaxName))
+	}
+	for i := range spec.Volumes {
+		if v := &spec.Volumes[i]; v.Image != nil {
+			p.add(dossier.ImageVolume, bound(v.Name, MaxName), bound(v.Image.Reference, MaxImage), bound(string(v.Image.PullPolicy), MaxName))
+		}
+	}
 }
 
 // read collects the image IDs of one list of statuses.

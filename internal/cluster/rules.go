@@ -17,21 +17,23 @@ type Rule struct {
 	Why      string
 }
 
-// Rules are the least permissions that List and Watch need. RBAC knows no
-// permission for metadata alone; of everything but pods only that is asked for.
+// Rules are the least permissions that List, Watch and WatchTemplates need. RBAC
+// knows no permission for metadata alone; List and Watch ask only for that of
+// everything but pods.
 func Rules() []Rule {
+	const pins = " Without it the retention rules of the registry take nothing away."
 	return []Rule{
 		{
 			Resources: []string{"pods"}, Verbs: []string{"list", "watch"},
 			Why: "What runs.",
 		},
 		{
-			APIGroup: "apps", Resources: []string{"replicasets"}, Verbs: []string{"get", "list"}, Optional: true,
-			Why: "The Deployment above a pod; without it the ReplicaSet is shown.",
+			APIGroup: "apps", Resources: []string{"replicasets"}, Verbs: []string{"get", "list", "watch"}, Optional: true,
+			Why: "The Deployment above a pod, and what its rollout history names; without it the ReplicaSet is shown." + pins,
 		},
 		{
-			APIGroup: "batch", Resources: []string{"jobs"}, Verbs: []string{"get", "list"}, Optional: true,
-			Why: "The CronJob above a pod; without it the Job is shown.",
+			APIGroup: "batch", Resources: []string{"jobs"}, Verbs: []string{"get", "list", "watch"}, Optional: true,
+			Why: "The CronJob above a pod, and what the template names; without it the Job is shown." + pins,
 		},
 		{
 			Resources: []string{"nodes"}, Verbs: []string{"get", "list"}, ClusterWide: true, Optional: true,
@@ -42,12 +44,20 @@ func Rules() []Rule {
 			Why: "The cluster's identity; without it the server's address and CA stand for it.",
 		},
 		{
-			APIGroup: "apps", Resources: []string{"deployments", "statefulsets", "daemonsets"}, Verbs: []string{"get", "list"}, Optional: true,
-			Why: "The custom resource above a workload. Grant the same for its own kind where it has an owner in turn.",
+			APIGroup: "apps", Resources: []string{"deployments", "statefulsets", "daemonsets"}, Verbs: []string{"get", "list", "watch"}, Optional: true,
+			Why: "What their templates name, and the custom resource above a workload. Grant get and list for its own kind where it has an owner in turn." + pins,
 		},
 		{
-			APIGroup: "batch", Resources: []string{"cronjobs"}, Verbs: []string{"get", "list"}, Optional: true,
-			Why: "The custom resource above a CronJob.",
+			APIGroup: "apps", Resources: []string{"controllerrevisions"}, Verbs: []string{"list", "watch"}, Optional: true,
+			Why: "What the rollout history of StatefulSets and DaemonSets names." + pins,
+		},
+		{
+			APIGroup: "batch", Resources: []string{"cronjobs"}, Verbs: []string{"get", "list", "watch"}, Optional: true,
+			Why: "What their templates name, also while they are suspended, and the custom resource above a CronJob." + pins,
+		},
+		{
+			Resources: []string{"replicationcontrollers", "podtemplates"}, Verbs: []string{"list", "watch"}, Optional: true,
+			Why: "What their templates name." + pins,
 		},
 	}
 }

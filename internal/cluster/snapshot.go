@@ -21,7 +21,10 @@ type Snapshot struct {
 	Scope   Scope
 	// Places are sorted by namespace, kind, name, pod, container type and container.
 	Places []dossier.Place
-	At     time.Time // when reading began
+	// Pins are what the templates in files name, also those that make no pods any
+	// more, in the order of a Naming. Of a live cluster WatchTemplates tells them.
+	Pins []dossier.Pin
+	At   time.Time // when reading began
 	// Problems say what is missing from Places, and why. A namespace among them
 	// is unknown, not empty; Watch keeps the pods that it saw there before.
 	Problems []Problem

@@ -133,7 +133,7 @@ func (w *watcher) follow(ctx context.Context, namespace string) {
 				w.refused(namespace, err)
 				return nil, err
 			}
-			return newPodList(pods, version), nil
+			return newReducedList(pods, version), nil
 		},
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 			opts.Watch, opts.LabelSelector, opts.FieldSelector = true, w.scope.Selector, runningPods
@@ -410,8 +410,8 @@ func (s *podStore) Delete(obj any) error {
 func (s *podStore) Replace(list []any, _ string) error {
 	pods := make(map[podName]*pod, len(list))
 	for _, obj := range list {
-		if item, ok := obj.(*podItem); ok {
-			pods[podName{item.pod.Namespace, item.pod.Name}] = &item.pod
+		if item, ok := obj.(*reduced[pod]); ok {
+			pods[podName{item.kept.Namespace, item.kept.Name}] = &item.kept
 		}
 	}
 	s.watcher.replace(s.namespace, pods)

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"dossier.dev/dossier"
@@ -22,7 +23,8 @@ const keysPerUpdate = 200
 
 // Apply makes the store agree with a full list: places that are new begin,
 // places within the scope of the list that are not in it end, and jobs are made for
-// images that nobody has read. It returns how many keys (pods and templates) changed.
+// images that nobody has read. Of files it also writes what their templates name.
+// It returns how many keys (pods and templates) changed.
 func (g *Ingest) Apply(ctx context.Context, s cluster.Snapshot) (changed int, err error) {
 	at := g.now()
 	now := map[string][]dossier.Place{}
@@ -47,6 +49,11 @@ func (g *Ingest) Apply(ctx context.Context, s cluster.Snapshot) (changed int, er
 			return changed, err
 		}
 		changed += n
+	}
+	if strings.HasPrefix(s.Cluster.ID, cluster.FilePrefix) {
+		if err := g.putFilePins(ctx, s); err != nil {
+			return changed, err
+		}
 	}
 	return changed, g.ask(ctx, s.Places) // of those that did not change, tags may want another look
 }

@@ -9,7 +9,10 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"dossier.dev/dossier/internal/cluster"
 )
@@ -22,15 +25,23 @@ const maxQuiet = 3 * time.Minute
 type follower struct {
 	engine  *Engine
 	options ClusterOptions
+	pins    bool // keep what templates name, too: a registry of this server goes by it
 	task    task
+	reached atomic.Bool // once
 
 	mu       sync.Mutex
-	live     *cluster.Live     // nil: not connected
-	problems map[string]string // where: what, as last logged
+	live     *cluster.Live        // nil: not connected
+	problems [2]map[string]string // where: what, as last logged, by what was listed
 }
 
-func newFollower(e *Engine, c ClusterOptions) *follower {
-	return &follower{engine: e, options: c, task: task{name: "following the cluster", log: e.config.Logger}, problems: map[string]string{}}
+// What of a cluster problems are of.
+const (
+	podProblems = iota
+	templateProblems
+)
+
+func newFollower(e *Engine, c ClusterOptions, pins bool) *follower {
+	return &follower{engine: e, options: c, pins: pins, task: task{name: "following the cluster", log: e.config.Logger}}
 }
 
 // follow connects to the cluster and applies what happens there until ctx ends.
@@ -39,18 +50,38 @@ func newFollower(e *Engine, c ClusterOptions) *follower {
 func (f *follower) follow(ctx context.Context) error {
 	live, scope, err := f.engine.connect(ctx, f.options)
 	if err != nil {
+		if !f.reached.Load() {
+			err = errors.Join(err, f.engine.ingest.Await(ctx)) // again: a server that follows none may have taken it back
+		}
 		return err
 	}
+	f.reached.Store(true)
 	f.connected(live)
 	f.task.set(nil)
 	defer f.connected(nil)
 	following := Following{Cluster: live.Cluster(), Namespaces: scope.Namespaces, engine: f.engine, live: live, scope: scope}
-	return live.Watch(ctx, scope, func(ctx context.Context, event cluster.Event) error {
-		if event.Kind == cluster.EventSync {
-			f.logProblems(ctx, event.Snapshot.Problems)
-		}
-		return following.handle(ctx, event)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return live.Watch(ctx, scope, func(ctx context.Context, event cluster.Event) error {
+			err := following.handle(ctx, event)
+			if err != nil || event.Kind != cluster.EventSync {
+				return err
+			}
+			f.logProblems(ctx, podProblems, event.Snapshot.Problems)
+			return f.engine.ingest.Listed(ctx, event.Snapshot)
+		})
 	})
+	if f.pins {
+		group.Go(func() error {
+			return live.WatchTemplates(ctx, scope.Namespaces, func(ctx context.Context, n cluster.Naming) error {
+				if n.Kind == cluster.EventSync {
+					f.logProblems(ctx, templateProblems, n.Problems)
+				}
+				return f.engine.ingest.ApplyNaming(ctx, live.Cluster(), scope.Namespaces, n)
+			})
+		})
+	}
+	return group.Wait()
 }
 
 func (f *follower) connected(live *cluster.Live) {
@@ -60,14 +91,14 @@ func (f *follower) connected(live *cluster.Live) {
 }
 
 // logProblems logs what of the cluster cannot be read, each time that changes.
-func (f *follower) logProblems(ctx context.Context, list []cluster.Problem) {
+func (f *follower) logProblems(ctx context.Context, of int, list []cluster.Problem) {
 	now := map[string]string{}
 	for _, p := range list {
 		now[p.Where] = p.Err.Error()
 	}
 	f.mu.Lock()
-	changed := !maps.Equal(now, f.problems)
-	f.problems = now
+	changed := !maps.Equal(now, f.problems[of])
+	f.problems[of] = now
 	f.mu.Unlock()
 	if !changed {
 		return

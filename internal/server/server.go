@@ -97,8 +97,15 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 	s := &server{config: c, entrance: a, engine: e, workers: task{name: "reading images", log: e.config.Logger}}
 	checks := []api.Check{{Name: "store", Ready: e.ready}, {Name: "workers", Ready: s.workers.ready}}
 	if !c.NoCluster && !c.Offline {
-		s.follower = newFollower(e, c.Cluster)
+		s.follower = newFollower(e, c.Cluster, !c.Registry.Off && !c.Registry.Care.Off)
+		if err := e.ingest.Await(ctx); err != nil { // before anything is collected
+			return nil, err
+		}
 		checks = append(checks, api.Check{Name: "cluster", Ready: s.follower.ready})
+	} else if !c.Offline {
+		if err := e.ingest.AwaitNone(ctx); err != nil {
+			return nil, err
+		}
 	}
 	log, err := openLog(c, e)
 	if err != nil {

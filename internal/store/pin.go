@@ -24,6 +24,7 @@ const (
 type Listing struct {
 	Cluster string // ID; empty: a cluster that is followed and was never reached
 	Part    ListingPart
+	Scope   string    // what of the cluster is listed, in words; empty: all
 	At      time.Time // zero: never
 	Problem string    // what was missing from the last list; empty: nothing
 }
@@ -38,9 +39,13 @@ type PinReader interface {
 
 // PinWriter writes what clusters may want to run.
 type PinWriter interface {
-	// PutPins makes pins those of a cluster. When the list was not whole, those that
-	// are not in it stay.
-	PutPins(ctx context.Context, cluster string, pins []dossier.Pin, whole bool) error
+	// PutPins makes pins those of a cluster: of those that are not among them, the
+	// ones go that replaced reports; nil: all do.
+	PutPins(ctx context.Context, cluster string, pins []dossier.Pin, replaced func(dossier.Pin) bool) error
+	// PutObjectPins makes pins those of some objects of a cluster: of each object,
+	// of which an element has the namespace, kind and name, those that are not among
+	// them go.
+	PutObjectPins(ctx context.Context, cluster string, objects, pins []dossier.Pin) error
 	// PutListing keeps that a part of a cluster was listed. With a Problem, At of the
 	// last whole list stays.
 	PutListing(ctx context.Context, l Listing) error

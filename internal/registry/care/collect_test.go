@@ -191,6 +191,16 @@ func TestUnknownClusterKeeps(t *testing.T) {
 			w.update(func(tx store.Tx) error { return tx.PutCluster(t.Context(), dossier.Cluster{ID: "file:1", Name: "f"}) })
 		}, ""},
 		{"an old list", listing(store.Listing{Cluster: "c2", Part: store.ListingPods, At: start}), "pods of cluster c2 were last listed whole at 2026-05-01T12:00:00Z"},
+		{"a part of it", listing(store.Listing{Cluster: "c2", Part: store.ListingPods, At: start.AddDate(1, 0, 0), Scope: "namespaces a"}),
+			"of cluster c2 only the pods of namespaces a are listed"},
+		{"a part of it, which is enough", func(w *world, c *care.Config) {
+			listing(store.Listing{Cluster: "c2", Part: store.ListingPods, At: w.clock(), Scope: "namespaces a"})(w, c)
+			c.Policy.PartialCluster = true
+		}, ""},
+		{"an old list of a part of it", func(w *world, c *care.Config) {
+			listing(store.Listing{Cluster: "c2", Part: store.ListingPods, At: start, Scope: "namespaces a"})(w, c)
+			c.Policy.PartialCluster = true
+		}, "pods of cluster c2 were last listed whole at"},
 		{"an old list of one that is no more", func(w *world, c *care.Config) {
 			listing(store.Listing{Cluster: "c2", Part: store.ListingPods, At: start})(w, c)
 			c.Policy.ForgetClusters = []string{"c2"}

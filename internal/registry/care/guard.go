@@ -127,7 +127,7 @@ func (c *Collector) listed(ctx context.Context, r store.Reader, g *guard) error 
 	for _, l := range list {
 		name := names[l.Cluster]
 		switch {
-		case forgotten[l.Cluster] || slices.Contains(c.config.Policy.ForgetClusters, l.Cluster) || now.Sub(l.At) <= c.config.Policy.ListAge:
+		case forgotten[l.Cluster] || slices.Contains(c.config.Policy.ForgetClusters, l.Cluster):
 			continue
 		case l.Cluster == "":
 			g.unknown = append(g.unknown, "a cluster that is to be followed was not reached yet")
@@ -135,16 +135,25 @@ func (c *Collector) listed(ctx context.Context, r store.Reader, g *guard) error 
 		case name == "":
 			name = l.Cluster
 		}
-		text := fmt.Sprintf("the %s of cluster %s were never listed whole", l.Part, name)
-		if !l.At.IsZero() {
-			text = fmt.Sprintf("the %s of cluster %s were last listed whole at %s", l.Part, name, l.At.Format(time.RFC3339))
+		if l.Scope != "" && !c.config.Policy.PartialCluster {
+			g.unknown = append(g.unknown, fmt.Sprintf("of cluster %s only the %s of %s are listed; partialCluster lets things go all the same", name, l.Part, l.Scope))
+		} else if now.Sub(l.At) > c.config.Policy.ListAge {
+			g.unknown = append(g.unknown, oldListWords(l, name))
 		}
-		if l.Problem != "" {
-			text += ": " + l.Problem
-		}
-		g.unknown = append(g.unknown, text)
 	}
 	return nil
+}
+
+// oldListWords says since when it is not known what a cluster needs.
+func oldListWords(l store.Listing, cluster string) string {
+	text := fmt.Sprintf("the %s of cluster %s were never listed whole", l.Part, cluster)
+	if !l.At.IsZero() {
+		text = fmt.Sprintf("the %s of cluster %s were last listed whole at %s", l.Part, cluster, l.At.Format(time.RFC3339))
+	}
+	if l.Problem != "" {
+		text += ": " + l.Problem
+	}
+	return text
 }
 
 func placeWords(p dossier.Place, cluster string) string {

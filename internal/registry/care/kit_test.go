@@ -255,7 +255,7 @@ func (w *world) cluster(pins ...dossier.Pin) {
 		if err := tx.PutCluster(w.t.Context(), dossier.Cluster{ID: "c1", Name: "prod"}); err != nil {
 			return err
 		}
-		if err := tx.PutPins(w.t.Context(), "c1", pins, true); err != nil {
+		if err := tx.PutPins(w.t.Context(), "c1", pins, nil); err != nil {
 			return err
 		}
 		for _, part := range []store.ListingPart{store.ListingPods, store.ListingTemplates} {

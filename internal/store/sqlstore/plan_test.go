@@ -31,7 +31,7 @@ func scans() map[string]string {
 		"UPDATE exploit SET prob":                                          "what was known before is replaced as a whole",
 		"SELECT kind, state, COUNT(*)":                                     "jobs are counted, for metrics; those that are done are gone",
 		"SELECT cluster, namespace, kind, name, reference, owner FROM pin": "what clusters need is asked for as a whole",
-		"SELECT cluster, part, at, problem FROM listing":                   "there are a few for each cluster",
+		"SELECT cluster, part, scope, at, problem FROM listing":            "there are a few for each cluster",
 	}
 }
 
