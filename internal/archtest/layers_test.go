@@ -39,9 +39,9 @@ func dossierArchitecture() architecture {
 			{"work", []string{"internal/ingest", "internal/registry", "internal/scan"}},
 			{"recording", []string{"internal/audit", "internal/record", "internal/feed", "internal/translog"}},
 			{"reading evidence", []string{"internal/contents", "internal/origin"}},
-			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory"}},
+			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory", "internal/vex"}},
 			{"storage", []string{"internal/store", "internal/blob"}},
-			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/layer", "internal/match", "internal/testimage", "internal/testprogram", "internal/archtest"}},
+			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/intoto", "internal/layer", "internal/match", "internal/testimage", "internal/testprogram", "internal/archtest"}},
 		},
 	}
 }

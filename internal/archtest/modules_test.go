@@ -36,7 +36,7 @@ func allowed() []module {
 		{"golang.org/x/term", []string{"internal/cli"}, nil, "what the terminal can do"},
 		{"golang.org/x/text", []string{"internal/render"}, nil, "how wide a letter is"},
 		{"sigs.k8s.io/yaml", []string{"internal/render"}, nil, "YAML with the names of the JSON form"},
-		{"go.yaml.in/yaml/v3", []string{"internal/cluster", "internal/config", "internal/registry/access"}, nil, "YAML with line numbers, document by document"},
+		{"go.yaml.in/yaml/v3", []string{"internal/cluster", "internal/config", "internal/registry/access", "internal/vex"}, nil, "YAML with line numbers, document by document"},
 
 		{"github.com/opencontainers/image-spec", []string{"internal/image", "internal/testimage", "internal/demo"}, []string{"internal/cli", "internal/registry"}, "types of the OCI image specification"},
 		{"github.com/opencontainers/go-digest", []string{"internal/testimage"}, nil, "image-spec's digests"},
@@ -46,7 +46,7 @@ func allowed() []module {
 		{"github.com/google/osv-scalibr/semantic", []string{"internal/match"}, nil, "the order of versions; it needs nothing else"},
 		{"github.com/pandatix/go-cvss", []string{"internal/match"}, nil, "scores of CVSS vectors"},
 		{"github.com/erikvarga/go-rpmdb", nil, []string{"internal/contents/rpmdb/rpmdbtest"}, "what others read in databases of rpm"},
-		{"github.com/package-url/packageurl-go", []string{"internal/contents"}, nil, "package URLs"},
+		{"github.com/package-url/packageurl-go", []string{"internal/contents", "internal/vex"}, nil, "package URLs"},
 		{"github.com/CycloneDX/cyclonedx-go", []string{"internal/render"}, nil, "bills of materials as CycloneDX"},
 		{"github.com/spdx/tools-golang", []string{"internal/render"}, nil, "bills of materials as SPDX"},
 		{"github.com/santhosh-tekuri/jsonschema/v6", nil, []string{"internal/render"}, "documents must be valid by their published schemas"},

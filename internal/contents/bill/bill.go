@@ -4,33 +4,25 @@
 package bill
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/intoto"
 )
 
 // Bill is what a bill of materials says.
 type Bill struct {
-	Format   string    // "SPDX 2.3", "CycloneDX 1.6", "Syft JSON"
-	Tools    []string  // that made it, as it says
-	Subjects []Subject // of the statement around it; none: it is bare
-	Packages []Package // with a package URL, by that, each once
-	Unnamed  int       // entries without a package URL
+	Format   string           // "SPDX 2.3", "CycloneDX 1.6", "Syft JSON"
+	Tools    []string         // that made it, as it says
+	Subjects []intoto.Subject // of the statement around it; none: it is bare
+	Packages []Package        // with a package URL, by that, each once
+	Unnamed  int              // entries without a package URL
 	// Distribution is the one that the bill lists, without Path. nil: none.
 	Distribution *dossier.Distribution
-}
-
-// Subject is what an in-toto statement is about.
-type Subject struct {
-	Name   string
-	SHA256 dossier.Digest
 }
 
 // Package is an entry of a bill.
@@ -65,20 +57,6 @@ const op = "reading bill of materials"
 
 // document is the fields by which the formats are told apart.
 type document struct {
-	// sigstore bundle
-	Envelope json.RawMessage `json:"dsseEnvelope"`
-	// DSSE envelope
-	PayloadType string `json:"payloadType"`
-	Payload     string `json:"payload"`
-	// in-toto statement
-	Type          string          `json:"_type"`
-	PredicateType string          `json:"predicateType"`
-	Predicate     json.RawMessage `json:"predicate"`
-	Subject       []struct {
-		Name   string            `json:"name"`
-		Digest map[string]string `json:"digest"`
-	} `json:"subject"`
-	// formats
 	SPDXVersion string `json:"spdxVersion"`
 	BOMFormat   string `json:"bomFormat"`
 	Schema      struct {
@@ -90,63 +68,17 @@ type document struct {
 // KindUnsupported: it is of no form that is known. KindLimit: see Limits.
 func Parse(b []byte, limits Limits) (Bill, error) {
 	limits = limits.orDefault()
-	var subjects []Subject
-	for range maxWrapped {
-		if len(b) > limits.Document {
-			return Bill{}, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has %d bytes, the limit Document is %d", len(b), limits.Document))
-		}
-		var d document
-		if err := decode(b, &d); err != nil {
-			return Bill{}, err
-		}
-		switch {
-		case len(d.Envelope) > 0:
-			b = d.Envelope
-			continue
-		case d.PayloadType != "":
-			inner, err := base64.StdEncoding.DecodeString(d.Payload)
-			if err != nil {
-				return Bill{}, invalid(fmt.Errorf("the payload of the envelope: %w", err))
-			}
-			b = inner
-			continue
-		case strings.HasPrefix(d.Type, "https://in-toto.io/Statement/"):
-			for _, s := range d.Subject[:min(len(d.Subject), maxSubjects)] {
-				digest, err := dossier.ParseDigest(dossier.SHA256 + ":" + s.Digest[dossier.SHA256])
-				if err == nil {
-					subjects = append(subjects, Subject{printable(s.Name), digest})
-				}
-			}
-			b = unquoted(d.Predicate)
-			continue
-		}
-		bill, err := parse(b, d, limits)
-		bill.Subjects = subjects
-		return bill, err
+	inner, err := intoto.Unwrap(op, b, limits.Document)
+	if err != nil {
+		return Bill{}, err
 	}
-	return Bill{}, dossier.Errorf(dossier.KindUnsupported, op, "", "it is wrapped too often")
-}
-
-const (
-	maxWrapped  = 5   // bundle, envelope, statement, document, and one to spare
-	maxSubjects = 100 // of a statement
-)
-
-// unquoted undoes what cosign once did: the predicate is an object with the
-// document in Data, or a string that holds it.
-func unquoted(b json.RawMessage) []byte {
-	var text string
-	if json.Unmarshal(b, &text) == nil {
-		return []byte(text)
+	var d document
+	if err := decode(inner.Bytes, &d); err != nil {
+		return Bill{}, err
 	}
-	var old struct{ Data json.RawMessage }
-	if json.Unmarshal(b, &old) == nil && len(old.Data) > 0 {
-		if json.Unmarshal(old.Data, &text) == nil {
-			return []byte(text)
-		}
-		return old.Data
-	}
-	return b
+	bill, err := parse(inner.Bytes, d, limits)
+	bill.Subjects = inner.Subjects
+	return bill, err
 }
 
 // parse reads a bare document.
@@ -349,27 +281,6 @@ func (c *collector) syft(b []byte) error {
 	return nil
 }
 
-func decode(b []byte, v any) error {
-	b = bytes.TrimSpace(b)
-	if len(b) == 0 || b[0] != '{' {
-		return dossier.Errorf(dossier.KindUnsupported, op, "", "it is no JSON object")
-	}
-	err := json.Unmarshal(b, v)
-	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); err != nil && !ok {
-		return invalid(err)
-	}
-	return nil // a field of another type says nothing
-}
+func decode(b []byte, v any) error { return intoto.Decode(op, b, v) }
 
-func invalid(err error) error { return &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err} }
-
-// printable returns s as valid UTF-8 without control characters, at most 1 KiB.
-func printable(s string) string {
-	s = strings.ToValidUTF8(s[:min(len(s), 1024)], "\uFFFD")
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
-}
+func printable(s string) string { return intoto.Printable(s) }
