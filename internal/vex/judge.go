@@ -1,0 +1,119 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package vex
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"dossier.dev/dossier"
+)
+
+// Source is a document and where it was found.
+type Source struct {
+	Document
+	Where string // a path, or how it is attached
+}
+
+// Rules are all that is said about findings.
+type Rules struct {
+	Documents []Source
+	Ignores   []Ignore
+}
+
+// said is a statement about a finding, as people see it, with what it says.
+type said struct {
+	dossier.Triage
+	status Status
+}
+
+// of returns what is said of a finding, the latest first; of what was said at the
+// same time first what lets it count.
+func (r Rules) of(s Subject, f dossier.Finding) []said {
+	called := append([]string{f.ID}, f.Aliases...)
+	var out []said
+	for _, d := range r.Documents {
+		for _, st := range d.Statements {
+			if !sharesName(st.Names, called) || !slices.ContainsFunc(st.Products, func(p Product) bool { return p.covers(s, f) }) {
+				continue
+			}
+			out = append(out, said{dossier.Triage{
+				Source: d.Where, Format: d.Format, Author: d.Author, Status: string(st.Status), Justification: st.Justification,
+				Reason: st.Reason, At: st.At, Document: d.SHA256,
+			}, st.Status})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b said) int {
+		if c := b.At.Compare(a.At); c != 0 {
+			return c
+		}
+		return a.rank() - b.rank()
+	})
+	return out
+}
+
+// rank orders what is said at the same time.
+func (s said) rank() int {
+	return slices.Index([]Status{Affected, Investigating, Fixed, NotAffected}, s.status)
+}
+
+func sharesName(a, b []string) bool {
+	return slices.ContainsFunc(a, func(x string) bool {
+		return slices.ContainsFunc(b, func(y string) bool { return strings.EqualFold(x, y) })
+	})
+}
+
+// Judge moves the findings that do not count from Findings to Suppressed, each
+// with all who say so. What is said of those that do count becomes one of their
+// notes. Ignores that have expired, and would have concerned a finding, are in the
+// list's notes. at is now.
+func (r Rules) Judge(list *dossier.FindingList, s Subject, at time.Time) {
+	kept := []dossier.Finding{}
+	expired := map[string]bool{}
+	for _, f := range list.Findings {
+		var by []dossier.Triage
+		statements := r.of(s, f)
+		if len(statements) > 0 && (statements[0].status == NotAffected || statements[0].status == Fixed) {
+			for _, st := range statements {
+				if st.status == NotAffected || st.status == Fixed {
+					by = append(by, st.Triage)
+				}
+			}
+		} else {
+			for _, st := range statements {
+				f.Notes = append(slices.Clip(f.Notes), fmt.Sprintf("%s: %s, says %s", st.Source, st.Status, orSomeone(st.Author)))
+			}
+		}
+		for _, i := range r.Ignores {
+			switch {
+			case !i.covers(f):
+			case !at.Before(i.Expires):
+				expired[i.expiredNote()] = true
+			default:
+				by = append(by, i.triage())
+			}
+		}
+		if len(by) > 0 {
+			list.Suppressed = append(list.Suppressed, dossier.Suppressed{Finding: f, By: by})
+			continue
+		}
+		kept = append(kept, f)
+	}
+	list.Findings = kept
+	for _, i := range r.Ignores { // in the order of the file
+		if note := i.expiredNote(); expired[note] {
+			delete(expired, note)
+			list.Notes = append(list.Notes, note)
+		}
+	}
+}
+
+func orSomeone(author string) string {
+	if author == "" {
+		return "someone"
+	}
+	return author
+}
