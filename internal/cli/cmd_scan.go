@@ -30,12 +30,15 @@ Syft as JSON; IMAGE is as for dossier show, a layout or an archive may be given
 by its path alone. What lies there as a file or a directory goes before an image
 of that name.
 
-What cannot be judged is listed as not assessable, with the reason. With --fail-on
+What cannot be judged is listed as not assessable, with the reason. What a VEX
+document or a file of ignores takes out is listed as suppressed, with who said so;
+an ignore ends by itself when its time is over. With --fail-on
 the exit code is 3 when a finding is all of the words that it gives: a severity
 (that one or worse), fixable, exploited. Given several times, one is enough.`,
 		Example: `  dossier db update Debian npm && dossier scan registry.example/shop:1.4
   dossier scan ./rootfs -o sarif > findings.sarif
   dossier scan bom.cdx.json --fail-on critical --fail-on high,fixable
+  dossier scan shop:1.4 --vex vendor.vex.json --ignore ignore.yaml --fail-on high
   dossier scan docker-archive:shop.tar -o json`,
 		Args: oneArg("one DIR, IMAGE or SBOM"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -46,6 +49,8 @@ the exit code is 3 when a finding is all of the words that it gives: a severity
 	out.register(cmd.Flags())
 	fail.register(cmd.Flags())
 	cmd.Flags().StringVar(&q.Platform, "platform", "", "`os/arch` of an image for several (default: linux/amd64, or else the first)")
+	cmd.Flags().StringArrayVar(&q.VEX, "vex", nil, "`file` with a VEX document (OpenVEX, CSAF, CycloneDX) that says what does not count; may be given again")
+	cmd.Flags().StringArrayVar(&q.Ignore, "ignore", nil, "`file` that lists what to ignore, each with owner, reason and expiry; may be given again")
 	cmd.Flags().DurationVar(&q.MaxAge, "max-age", 72*time.Hour, "how old advisories may be before that is said")
 	return cmd
 }

@@ -103,7 +103,9 @@ func findingSummary(list dossier.FindingList) string {
 		case len(list.Feeds) == 0:
 			return "nothing can be said of " + of + ": there are no advisories for them"
 		case len(unjudged) > 0:
-			return fmt.Sprintf("no known vulnerabilities in those of %s that could be judged", of)
+			return fmt.Sprintf("no known vulnerabilities in those of %s that could be judged", of) + suppressedText(list)
+		case len(list.Suppressed) > 0:
+			return "no known vulnerabilities in " + of + suppressedText(list)
 		}
 		return "no known vulnerabilities in " + of
 	}
@@ -125,7 +127,23 @@ func findingSummary(list dossier.FindingList) string {
 	if len(list.Findings) == 1 {
 		noun = "finding"
 	}
-	return fmt.Sprintf("%d %s in %d of %s: %s; %d fixable", len(list.Findings), noun, len(concerned), of, strings.Join(parts, ", "), fixable)
+	text := fmt.Sprintf("%d %s in %d of %s: %s; %d fixable", len(list.Findings), noun, len(concerned), of, strings.Join(parts, ", "), fixable)
+	if n := len(list.Suppressed); n > 0 {
+		text += fmt.Sprintf("; %d suppressed", n)
+	}
+	return text
+}
+
+// suppressedText says after a sentence that there is more than it tells.
+func suppressedText(list dossier.FindingList) string {
+	switch n := len(list.Suppressed); n {
+	case 0:
+		return ""
+	case 1:
+		return " but the one that is suppressed"
+	default:
+		return fmt.Sprintf(" but the %d that are suppressed", n)
+	}
 }
 
 // triageText says who says what, and why.

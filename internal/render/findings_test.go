@@ -93,6 +93,7 @@ func TestNothingFound(t *testing.T) {
 		want string
 	}{
 		{dossier.FindingList{Packages: 3, Feeds: feeds}, "no known vulnerabilities in 3 packages"},
+		{dossier.FindingList{Packages: 3, Feeds: feeds, Suppressed: make([]dossier.Suppressed, 1)}, "no known vulnerabilities in 3 packages but the one that is suppressed"},
 		{dossier.FindingList{Packages: 3}, "nothing can be said of 3 packages: there are no advisories for them"},
 		{dossier.FindingList{Feeds: feeds}, "no packages were found: nothing can be said"},
 		{dossier.FindingList{Packages: 3, Feeds: feeds, NotAssessable: []dossier.NotAssessable{{Package: "a", Why: "b"}}}, "no known vulnerabilities in those of 3 packages that could be judged"},
@@ -126,6 +127,39 @@ func TestSARIFIsValid(t *testing.T) {
 	}
 	if err := schema.Validate(map[string]any{"version": "2.1.0", "runs": []any{map[string]any{}}}); err == nil {
 		t.Error("the schema finds nothing wrong with a run without a tool")
+	}
+}
+
+// TestOpenVEXIsValid by the rules of its schema that go beyond types.
+func TestOpenVEXIsValid(t *testing.T) {
+	var b bytes.Buffer
+	if err := OpenVEX(&b, findings(), "team", "1"); err != nil {
+		t.Fatal(err)
+	}
+	var doc openVEX
+	if err := json.Unmarshal(b.Bytes(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, s := range doc.Statements {
+		switch {
+		case len(s.Products) == 0, s.Vulnerability.Name == "":
+			t.Errorf("about nothing: %+v", s)
+		case s.Status == "not_affected" && (s.Justification == "") == (s.Impact == ""):
+			t.Errorf("want a justification or an impact statement: %+v", s)
+		case s.Status != "not_affected" && s.Justification+s.Impact != "":
+			t.Errorf("why should it be so: %+v", s)
+		case s.Status == "affected" && s.Action == "":
+			t.Errorf("what is to be done: %+v", s)
+		}
+		text, err := json.Marshal(s)
+		if err != nil || seen[string(text)] {
+			t.Errorf("it is there twice: %s, %v", text, err)
+		}
+		seen[string(text)] = true
+	}
+	if len(seen) != 7 || doc.Author != "team" {
+		t.Errorf("%d statements by %s", len(seen), doc.Author)
 	}
 }
 

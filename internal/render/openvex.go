@@ -25,6 +25,8 @@ type (
 		Tooling    string             `json:"tooling,omitempty"`
 		Statements []openVEXStatement `json:"statements"`
 	}
+	// A statement that something is not affected has a justification or an impact
+	// statement: the published schema allows no more than one.
 	openVEXStatement struct {
 		Vulnerability openVEXVulnerability `json:"vulnerability"`
 		Products      []openVEXProduct     `json:"products"`
@@ -102,7 +104,7 @@ func statementOf(f dossier.Finding) openVEXStatement {
 	switch {
 	case f.Symbols == dossier.SymbolsAbsent:
 		return openVEXStatement{Status: "not_affected", Justification: "vulnerable_code_not_present",
-			Impact: "The program is linked from the vulnerable package, but holds none of its vulnerable functions."}
+			Notes: "The program is linked from the vulnerable package, but holds none of its vulnerable functions."}
 	case f.State == dossier.Investigating:
 		return openVEXStatement{Status: "under_investigation", Notes: strings.Join(f.Notes, "; ")}
 	}
@@ -122,7 +124,7 @@ func statementOfSuppressed(s dossier.Suppressed) openVEXStatement {
 	t := s.By[0]
 	switch {
 	case t.Status == "not_affected" && slices.Contains(justifications(), t.Justification):
-		return openVEXStatement{Status: t.Status, Justification: t.Justification, Impact: t.Reason, Notes: "As " + triageText(t)}
+		return openVEXStatement{Status: t.Status, Justification: t.Justification, Notes: "As " + triageText(t)}
 	case t.Status == "not_affected":
 		return openVEXStatement{Status: t.Status, Impact: cmp.Or(t.Reason, t.Justification, "no reason is given"), Notes: "As " + triageText(t)}
 	case t.Status == "fixed":

@@ -19,6 +19,7 @@ import (
 	"dossier.dev/dossier/internal/contents/bill"
 	"dossier.dev/dossier/internal/scan"
 	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/vex"
 )
 
 const opScan = "scanning"
@@ -28,6 +29,8 @@ type ScanQuery struct {
 	Target   string        // a directory, a bill of materials, or an image as people write references
 	Platform string        // of an image for several, as for SBOMQuery
 	MaxAge   time.Duration // how old feeds of advisories may be; 0: any age
+	VEX      []string      // files of VEX documents
+	Ignore   []string      // files of what to ignore
 	// Stale gets why an image was not read again, when the answer is what is
 	// stored. nil: nobody wants to know.
 	Stale func(error)
@@ -40,11 +43,17 @@ type artifact struct {
 	packages []dossier.PackageAt
 	missed   []dossier.Missed
 	notes    []string
+	subject  vex.Subject
 }
 
 // Scan says what the advisories of this machine say of something. It needs no
-// server. KindNotFound: there are no advisories, or no such thing.
+// server. KindNotFound: there are no advisories, or no such thing. KindInvalid: a
+// file of VEX or of what to ignore is none.
 func Scan(ctx context.Context, c Config, q ScanQuery) (list dossier.FindingList, err error) {
+	rules, err := ReadRules(q.VEX, q.Ignore)
+	if err != nil {
+		return dossier.FindingList{}, err
+	}
 	feeds, err := OpenFeeds(ctx, c)
 	if err != nil {
 		return dossier.FindingList{}, err
@@ -64,7 +73,62 @@ func Scan(ctx context.Context, c Config, q ScanQuery) (list dossier.FindingList,
 	}
 	list.Artifact, list.Digest, list.Missed = found.name, found.digest, found.missed
 	list.Notes = append(list.Notes, found.notes...)
+	rules.Judge(&list, found.subject, options.Now)
 	return list, nil
+}
+
+// ReadRules reads files of VEX documents and of what to ignore.
+func ReadRules(documents, ignores []string) (vex.Rules, error) {
+	var rules vex.Rules
+	for _, path := range documents {
+		b, err := readSmall(path, maxRules)
+		if err != nil {
+			return vex.Rules{}, err
+		}
+		d, err := vex.Parse(b, vex.Limits{Document: maxRules})
+		if err != nil {
+			return vex.Rules{}, fmt.Errorf("%s: %w", path, err)
+		}
+		rules.Documents = append(rules.Documents, vex.Source{Document: d, Where: path})
+	}
+	for _, path := range ignores {
+		b, err := readSmall(path, maxRules)
+		if err != nil {
+			return vex.Rules{}, err
+		}
+		list, err := vex.ParseIgnores(path, b)
+		if err != nil {
+			return vex.Rules{}, err
+		}
+		rules.Ignores = append(rules.Ignores, list...)
+	}
+	return rules, nil
+}
+
+// maxRules bounds a file of VEX or of what to ignore, in bytes.
+const maxRules = 256 << 20
+
+// readSmall reads a file of at most max bytes.
+func readSmall(path string, max int64) ([]byte, error) {
+	fail := func(kind dossier.Kind, err error) ([]byte, error) {
+		return nil, &dossier.Error{Kind: kind, Op: "reading", Subject: path, Err: err}
+	}
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return fail(dossier.KindNotFound, errors.New("there is no such file"))
+	}
+	if err != nil {
+		return fail(dossier.KindStorage, err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, max+1))
+	if err != nil {
+		return fail(dossier.KindStorage, err)
+	}
+	if int64(len(b)) > max {
+		return fail(dossier.KindLimit, fmt.Errorf("it has more than %d bytes", max))
+	}
+	return b, nil
 }
 
 // read reads what a target is. What lies there as a file or a directory goes
@@ -170,9 +234,25 @@ func readImage(ctx context.Context, c Config, q ScanQuery) (out artifact, err er
 	if err != nil {
 		return artifact{}, err
 	}
-	out = artifact{name: q.Target, digest: held.Digest, missed: held.Missed}
+	out = artifact{name: q.Target, digest: held.Digest, missed: held.Missed, subject: subjectOf(q.Target, held)}
 	for _, p := range held.Packages {
 		out.packages = append(out.packages, p.PackageAt)
 	}
 	return out, nil
+}
+
+// subjectOf is an image as VEX documents may name it.
+func subjectOf(target string, s dossier.SBOM) vex.Subject {
+	out := vex.Subject{Digests: []dossier.Digest{s.Digest, s.Manifest}, Platforms: []string{s.Platform}}
+	for _, name := range []string{target, s.Name} {
+		ref, err := dossier.ParseReference(name)
+		if err != nil || dossier.IsLocal(name) {
+			continue
+		}
+		out.Names = append(out.Names, ref.Name())
+		if ref.Tag != "" {
+			out.Tags = append(out.Tags, ref.Tag)
+		}
+	}
+	return out
 }
