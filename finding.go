@@ -20,6 +20,7 @@ type Finding struct {
 	Held     []string  `json:"held,omitempty"`    // Go: which of it, "import/path.Symbol"
 	Notes    []string  `json:"notes,omitempty"`   // for people: what else the advisories say of it
 	Exploit  *Exploit  `json:"exploit,omitempty"` // nil: nobody tells; matching leaves it so
+	Remedy   *Remedy   `json:"remedy,omitempty"`  // what to do; nil: nobody asked, as in matching
 	Proof    []Proof   `json:"proof"`             // at least one
 }
 
@@ -29,6 +30,26 @@ type Exploit struct {
 	Probability float64   `json:"probability,omitempty"` // that it is exploited within 30 days (EPSS), 0 to 1
 	Percentile  float64   `json:"percentile,omitempty"`  // how many of all vulnerabilities are less likely to be, 0 to 1
 }
+
+// Remedy is what would mend a finding.
+type Remedy struct {
+	Kind    RemedyKind `json:"kind"`
+	Base    string     `json:"base,omitempty"`    // the known image whose layer brought the package
+	Package string     `json:"package,omitempty"` // to update, by name: that of the finding, or the one that installed it
+	To      string     `json:"to,omitempty"`      // a version that mends all findings of that package
+	Text    string     `json:"text"`              // in a sentence; equal for all that one step mends
+}
+
+// RemedyKind says what has to be changed.
+type RemedyKind string
+
+// The remedies.
+const (
+	RemedyBase    RemedyKind = "update-base"    // build on a newer base image: the package comes with it
+	RemedyPackage RemedyKind = "update-package" // in what the image is built from, or in the directory
+	RemedyRebuild RemedyKind = "rebuild"        // build again: the package is compiled in, or newer where it is installed from
+	RemedyNone    RemedyKind = "none"           // there is nothing to update to
+)
 
 // Severity is how bad a vulnerability is, in one word.
 type Severity string

@@ -39,6 +39,9 @@ func Findings(w io.Writer, list dossier.FindingList, opt Options) error {
 	}
 	var b strings.Builder
 	fmt.Fprintln(&b, findingSummary(list))
+	for _, line := range toDo(list.Findings) {
+		fmt.Fprintf(&b, "to do: %s\n", Clean(line))
+	}
 	for _, f := range list.Feeds {
 		fmt.Fprintf(&b, "advisories: %s, serial %d, as of %s\n", Clean(f.Ecosystem), f.Serial, f.AsOf.UTC().Format(time.RFC3339))
 	}
@@ -123,15 +126,47 @@ func findingSummary(list dossier.FindingList) string {
 			parts = append(parts, fmt.Sprintf("%d %s", by[s], s))
 		}
 	}
-	noun := "findings"
-	if len(list.Findings) == 1 {
-		noun = "finding"
-	}
-	text := fmt.Sprintf("%d %s in %d of %s: %s; %d fixable", len(list.Findings), noun, len(concerned), of, strings.Join(parts, ", "), fixable)
+	text := fmt.Sprintf("%s in %d of %s: %s; %d fixable", count(len(list.Findings), "finding"), len(concerned), of, strings.Join(parts, ", "), fixable)
 	if n := len(list.Suppressed); n > 0 {
 		text += fmt.Sprintf("; %d suppressed", n)
 	}
 	return text
+}
+
+// maxToDo is how many steps the table lists.
+const maxToDo = 20
+
+// toDo is what would mend findings, a step a line, what mends the worst first.
+// What cannot be mended is not among it.
+func toDo(findings []dossier.Finding) []string {
+	type step struct {
+		text  string
+		worst dossier.Severity
+		n     int
+	}
+	at := map[string]int{}
+	var steps []step
+	for _, f := range findings { // the worst first
+		if f.Remedy == nil || f.Remedy.Kind == dossier.RemedyNone {
+			continue
+		}
+		i, ok := at[f.Remedy.Text]
+		if !ok {
+			i = len(steps)
+			at[f.Remedy.Text] = i
+			steps = append(steps, step{f.Remedy.Text, f.Severity, 0})
+		}
+		steps[i].n++
+	}
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Or(b.worst.Rank()-a.worst.Rank(), b.n-a.n) })
+	var out []string
+	for _, s := range steps[:min(len(steps), maxToDo)] {
+		out = append(out, fmt.Sprintf("%s (%s, the worst %s)", s.text, count(s.n, "finding"), s.worst))
+	}
+	if n := len(steps) - maxToDo; n > 0 {
+		out = append(out, fmt.Sprintf("and %d more; -o json has all", n))
+	}
+	return out
 }
 
 // suppressedText says after a sentence that there is more than it tells.

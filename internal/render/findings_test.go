@@ -27,6 +27,7 @@ func findings() dossier.FindingList {
 	proof := func(id string) []dossier.Proof {
 		return []dossier.Proof{{Advisory: id, SHA256: digest(id), Feed: "Go", Ecosystem: "Go", Name: "x", Version: "1", Introduced: "0", Fixed: "2"}}
 	}
+	rebuild := &dossier.Remedy{Kind: dossier.RemedyRebuild, Package: "golang.org/x/text", To: "0.3.8", Text: "build app with golang.org/x/text 0.3.8 or later"}
 	elsewhere := text
 	elsewhere.Path = "usr/bin/other"
 	return dossier.FindingList{
@@ -34,10 +35,10 @@ func findings() dossier.FindingList {
 		Feeds: []dossier.Feed{{Ecosystem: "Debian", Serial: 7, AsOf: at, Records: 3}, {Ecosystem: "Go", Serial: 1, AsOf: at.Add(-time.Hour), Records: 2}},
 		Findings: []dossier.Finding{
 			{ID: "CVE-2024-0001", Aliases: []string{"DSA-1-1"}, Package: ssl, Severity: dossier.SeverityCritical, Score: 5.5, Vector: "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
-				FixedIn: "3.0.11-2", State: dossier.Fixable, Exploit: &dossier.Exploit{KnownSince: at}, Proof: proof("DEBIAN-CVE-2024-0001")},
-			{ID: "CVE-2024-0002", Aliases: []string{}, Package: ssl, Severity: dossier.SeverityMedium, State: dossier.WontFix, Notes: []string{"minor"}, Proof: proof("DEBIAN-CVE-2024-0002")},
-			{ID: "GO-2022-0001", Aliases: []string{}, Package: text, Severity: dossier.SeverityUnknown, FixedIn: "0.3.8", State: dossier.Fixable, Symbols: dossier.SymbolsAbsent, Proof: proof("GO-2022-0001")},
-			{ID: "GO-2022-0001", Aliases: []string{}, Package: elsewhere, Severity: dossier.SeverityUnknown, FixedIn: "0.3.8", State: dossier.Fixable, Symbols: dossier.SymbolsAbsent, Proof: proof("GO-2022-0001")},
+				FixedIn: "3.0.11-2", State: dossier.Fixable, Remedy: &dossier.Remedy{Kind: dossier.RemedyBase, Text: "build on a newer registry.example/debian:12"}, Exploit: &dossier.Exploit{KnownSince: at}, Proof: proof("DEBIAN-CVE-2024-0001")},
+			{ID: "CVE-2024-0002", Aliases: []string{}, Package: ssl, Severity: dossier.SeverityMedium, State: dossier.WontFix, Remedy: &dossier.Remedy{Kind: dossier.RemedyNone, Text: "no fix is planned"}, Notes: []string{"minor"}, Proof: proof("DEBIAN-CVE-2024-0002")},
+			{ID: "GO-2022-0001", Aliases: []string{}, Package: text, Severity: dossier.SeverityUnknown, FixedIn: "0.3.8", State: dossier.Fixable, Symbols: dossier.SymbolsAbsent, Remedy: rebuild, Proof: proof("GO-2022-0001")},
+			{ID: "GO-2022-0001", Aliases: []string{}, Package: elsewhere, Severity: dossier.SeverityUnknown, FixedIn: "0.3.8", State: dossier.Fixable, Symbols: dossier.SymbolsAbsent, Remedy: rebuild, Proof: proof("GO-2022-0001")},
 			{ID: "GHSA-1", Aliases: []string{}, Package: thing, Severity: dossier.SeverityLow, State: dossier.Investigating, Proof: proof("GHSA-1")},
 		},
 		Suppressed: []dossier.Suppressed{

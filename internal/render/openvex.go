@@ -112,6 +112,9 @@ func statementOf(f dossier.Finding) openVEXStatement {
 }
 
 func actionOf(f dossier.Finding) string {
+	if f.Remedy != nil {
+		return f.Remedy.Text
+	}
 	if f.FixedIn != "" {
 		return fmt.Sprintf("Update %s to %s.", f.Package.Name, f.FixedIn)
 	}

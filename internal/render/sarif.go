@@ -204,6 +204,9 @@ func sarifResultOf(list dossier.FindingList, f dossier.Finding) sarifResult {
 	} else {
 		text += ": " + string(f.State)
 	}
+	if f.Remedy != nil {
+		text += "; " + f.Remedy.Text
+	}
 	sum := sha256.Sum256([]byte(strings.Join([]string{f.ID, f.Package.PURL, f.Package.Path}, "\x00")))
 	properties := map[string]any{"purl": f.Package.PURL, "state": f.State, "fixedIn": f.FixedIn, "proof": f.Proof}
 	if f.Package.Layer != "" {

@@ -44,6 +44,7 @@ type artifact struct {
 	missed   []dossier.Missed
 	notes    []string
 	subject  vex.Subject
+	bases    map[dossier.Digest]string // the known image that has a layer in the same place
 }
 
 // Scan says what the advisories of this machine say of something. It needs no
@@ -74,6 +75,7 @@ func Scan(ctx context.Context, c Config, q ScanQuery) (list dossier.FindingList,
 	list.Artifact, list.Digest, list.Missed = found.name, found.digest, found.missed
 	list.Notes = append(list.Notes, found.notes...)
 	rules.Judge(&list, found.subject, options.Now)
+	scan.Advise(&list, found.bases)
 	return list, nil
 }
 
@@ -234,7 +236,12 @@ func readImage(ctx context.Context, c Config, q ScanQuery) (out artifact, err er
 	if err != nil {
 		return artifact{}, err
 	}
-	out = artifact{name: q.Target, digest: held.Digest, missed: held.Missed, subject: subjectOf(q.Target, held)}
+	out = artifact{name: q.Target, digest: held.Digest, missed: held.Missed, subject: subjectOf(q.Target, held), bases: map[dossier.Digest]string{}}
+	for _, l := range held.Layers {
+		if l.Base != "" {
+			out.bases[l.Digest] = l.Base
+		}
+	}
 	for _, p := range held.Packages {
 		out.packages = append(out.packages, p.PackageAt)
 	}
