@@ -16,6 +16,8 @@ const (
 	ActionMount  AuditAction = "mount"  // a blob was taken from another repository
 	ActionTag    AuditAction = "tag"    // a tag was pointed at a manifest
 	ActionDelete AuditAction = "delete" // a manifest, a blob or a tag was removed
+	ActionDamage AuditAction = "damage" // the bytes of a blob were found not to be those of its digest
+	ActionHeal   AuditAction = "heal"   // they are again
 	ActionList   AuditAction = "list"   // tags, repositories or referrers; recorded when it was refused
 	ActionLogin  AuditAction = "login"  // credentials were shown; recorded when they were refused
 	ActionOther  AuditAction = "other"  // no request of a registry; recorded when it was refused
@@ -25,7 +27,8 @@ const (
 // AuditActions returns all actions.
 func AuditActions() []AuditAction {
 	return []AuditAction{
-		ActionPush, ActionPull, ActionHead, ActionMount, ActionTag, ActionDelete, ActionList, ActionLogin, ActionOther, ActionLost,
+		ActionPush, ActionPull, ActionHead, ActionMount, ActionTag, ActionDelete, ActionDamage, ActionHeal, ActionList, ActionLogin, ActionOther,
+		ActionLost,
 	}
 }
 
@@ -50,7 +53,8 @@ type AuditEntry struct {
 	Digest     Digest      `json:"digest,omitempty"`
 	Tag        string      `json:"tag,omitempty"`
 	Was        Digest      `json:"was,omitempty"`    // where the tag pointed before
-	Source     string      `json:"source,omitempty"` // the repository that a blob was mounted from
+	Source     string      `json:"source,omitempty"` // the repository that a blob was mounted from, or healed from
+	Damage     string      `json:"damage,omitempty"` // what is wrong with a blob, or was
 	Caller     AuditCaller `json:"caller"`
 	Address    string      `json:"address,omitempty"` // where it came from, as the server saw it
 	Client     string      `json:"client,omitempty"`  // what the program calls itself

@@ -59,6 +59,11 @@ const (
 	// FactDelete says that a manifest, a blob or a tag was removed. Subject: what
 	// was removed, or what the tag had pointed at.
 	FactDelete FactKind = "registry.delete"
+	// FactDamage says that the bytes of a blob were found not to be those of its
+	// digest. Subject: the digest.
+	FactDamage FactKind = "registry.damage"
+	// FactHeal says that the bytes of a damaged blob are those of its digest again.
+	FactHeal FactKind = "registry.heal"
 	// FactRetraction takes back an earlier fact of the same subject.
 	// Body: RetractionBody as JSON.
 	FactRetraction FactKind = "retraction"
@@ -88,8 +93,9 @@ type EventBody struct {
 	Name    string      `json:"name"` // registry and repository
 	Object  AuditObject `json:"object"`
 	Tags    []EventTag  `json:"tags,omitempty"`
-	Source  string      `json:"source,omitempty"` // the repository that a blob was mounted from
+	Source  string      `json:"source,omitempty"` // the repository that a blob was mounted from, or healed from
 	Size    int64       `json:"size,omitempty"`   // in bytes, of what came in
+	Damage  string      `json:"damage,omitempty"` // what is wrong with a blob, or was
 	Caller  AuditCaller `json:"caller"`
 	Address string      `json:"address,omitempty"`
 	Client  string      `json:"client,omitempty"`

@@ -96,6 +96,33 @@ type Bytes struct {
 	Reason      string    `json:"reason,omitempty"` // why they were condemned
 }
 
+// DamageList says which blobs of the registry are known to be damaged, and how far
+// its bytes were checked.
+type DamageList struct {
+	AsOf time.Time `json:"asOf"`
+	// CheckedSince is when the blob was checked that was checked the longest ago:
+	// all others were later. Absent: one was never checked, or there are none.
+	CheckedSince time.Time `json:"checkedSince,omitzero"`
+	Damaged      int       `json:"damaged"`        // blobs, listed or not
+	Blobs        []Damaged `json:"blobs"`          // by digest
+	Next         Digest    `json:"next,omitempty"` // ask for those after it to go on; empty: there are no more
+}
+
+// Damaged is a blob whose bytes are not those of its digest.
+type Damaged struct {
+	Digest    Digest    `json:"digest"`
+	Size      int64     `json:"size"` // that it should have
+	Damage    string    `json:"damage"`
+	Since     time.Time `json:"since"` // when it was found
+	CheckedAt time.Time `json:"checkedAt"`
+	StoredAt  time.Time `json:"storedAt,omitzero"`
+	// Repositories that hold it, by path, at most MaxDamagedIn.
+	Repositories []string `json:"repositories"`
+}
+
+// MaxDamagedIn is how many repositories a Damaged names.
+const MaxDamagedIn = 20
+
 // Deleted is what was removed: from a repository, or the bytes when Repository is empty.
 type Deleted struct {
 	Repository string    `json:"repository,omitempty"` // path

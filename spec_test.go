@@ -36,7 +36,7 @@ func TestFactsSpec(t *testing.T) {
 	}
 	for _, kind := range []FactKind{
 		FactIndex, FactManifest, FactConfig, FactGoBuild, FactLayer, FactContents, FactBill, FactAttached, FactName, FactTag, FactRun,
-		FactPush, FactMount, FactRetag, FactDelete, FactRetraction,
+		FactPush, FactMount, FactRetag, FactDelete, FactDamage, FactHeal, FactRetraction,
 	} {
 		want = append(want, "| `"+string(kind)+"` |")
 	}

@@ -29,3 +29,15 @@ func (c *Client) Plan(ctx context.Context) (dossier.Collection, error) {
 	err := c.get(ctx, []string{"registry", "garbage"}, nil, &collection)
 	return collection, err
 }
+
+// Damage returns the blobs of the server's registry that are known to be damaged,
+// after one and by digest.
+func (c *Client) Damage(ctx context.Context, after dossier.Digest) (dossier.DamageList, error) {
+	query := url.Values{}
+	if after != "" {
+		query.Set("after", string(after))
+	}
+	var list dossier.DamageList
+	err := c.get(ctx, []string{"registry", "damage"}, query, &list)
+	return list, err
+}

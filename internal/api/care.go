@@ -41,3 +41,22 @@ func (h *Handler) garbage(w http.ResponseWriter, r *http.Request, _ query) error
 	}
 	return h.respond(w, r, c)
 }
+
+// damage says which blobs are damaged.
+func (h *Handler) damage(w http.ResponseWriter, r *http.Request, q query) error {
+	if h.config.Care == nil {
+		return errNoRegistry
+	}
+	var after dossier.Digest
+	if text := q.text("after"); text != "" {
+		var err error
+		if after, err = dossier.ParseDigest(text); err != nil {
+			return err
+		}
+	}
+	list, err := h.config.Care.Damage(r.Context(), after)
+	if err != nil {
+		return err
+	}
+	return h.respond(w, r, list)
+}

@@ -75,6 +75,7 @@ func results() map[string]any {
 		"/api/v1/sbom":                    dossier.SBOM{},
 		"/api/v1/subjects/{digest}/facts": dossier.FactList{},
 		"/api/v1/registry/why":            dossier.Keeping{}, "/api/v1/registry/garbage": dossier.Collection{},
+		"/api/v1/registry/damage": dossier.DamageList{},
 	}
 }
 

@@ -67,6 +67,7 @@ func index(ctx context.Context, tx store.Tx, fact dossier.Fact) error {
 var actions = map[dossier.FactKind]dossier.AuditAction{
 	dossier.FactPush: dossier.ActionPush, dossier.FactMount: dossier.ActionMount,
 	dossier.FactRetag: dossier.ActionTag, dossier.FactDelete: dossier.ActionDelete,
+	dossier.FactDamage: dossier.ActionDamage, dossier.FactHeal: dossier.ActionHeal,
 }
 
 // entriesOf returns what an event did, in order. One whose body was erased did
@@ -80,7 +81,7 @@ func entriesOf(fact dossier.Fact) ([]dossier.AuditEntry, error) {
 	}
 	e := dossier.AuditEntry{
 		At: fact.ValidAt, Action: actions[fact.Kind], Repository: body.Name, Object: body.Object, Digest: fact.Subject,
-		Source: body.Source, Caller: body.Caller, Address: body.Address, Client: body.Client, Bytes: body.Size, Fact: fact.ID,
+		Source: body.Source, Caller: body.Caller, Address: body.Address, Client: body.Client, Bytes: body.Size, Damage: body.Damage, Fact: fact.ID,
 	}
 	if len(body.Tags) > 0 && body.Object != dossier.ObjectTag {
 		e.Tag = body.Tags[0].Tag

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +28,7 @@ func (p *program) registryCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.registryCan(), p.registryUpstreams(), p.registryWhy(), p.registryGC(), p.registryRestore(), p.registryImport(), p.registryExport())
+	cmd.AddCommand(p.registryCan(), p.registryUpstreams(), p.registryWhy(), p.registryGC(), p.registryDamage(), p.registryRestore(), p.registryImport(), p.registryExport())
 	return cmd
 }
 
@@ -215,6 +216,7 @@ servers. --dry-run says what would go, and why, and changes nothing.`,
 type carer interface {
 	Why(ctx context.Context, repository string, d dossier.Digest) (dossier.Keeping, error)
 	Plan(ctx context.Context) (dossier.Collection, error)
+	Damage(ctx context.Context, after dossier.Digest) (dossier.DamageList, error)
 }
 
 // care calls f with the server, or with the store of this process and the rules of
@@ -289,4 +291,55 @@ func (p *program) collect(ctx context.Context, c carer, dry bool, out outputFlag
 			got.Counts.Tags, got.Counts.Manifests, got.Counts.Blobs, render.Bytes(got.Counts.Condemned), render.Bytes(got.Counts.Freed))
 		return err
 	})
+}
+
+func (p *program) registryDamage() *cobra.Command {
+	var out outputFlags
+	cmd := &cobra.Command{
+		Use:   "damage",
+		Short: "Blobs whose bytes are damaged",
+		Long: `List the blobs that are known to be damaged: their bytes are gone, are more or
+fewer than they were, or are others. A server looks for such by itself and gets them
+from the upstream again if it can; whoever pushes one again heals it too. Until then
+nobody is sent it. The exit code is 3 when there are any. docs/spec/care.md says more.`,
+		Example: `  dossier registry damage
+  dossier registry damage --server http://127.0.0.1:8480 -o json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return p.care(cmd, "", func(c carer) error { return p.damage(cmd.Context(), c, out) })
+		},
+	}
+	out.register(cmd.Flags())
+	return cmd
+}
+
+// damage lists damaged blobs, all pages of them.
+func (p *program) damage(ctx context.Context, c carer, out outputFlags) error {
+	list, err := c.Damage(ctx, "")
+	for err == nil && list.Next != "" {
+		var page dossier.DamageList
+		page, err = c.Damage(ctx, list.Next)
+		list.Blobs, list.Next = append(list.Blobs, page.Blobs...), page.Next
+	}
+	if err != nil {
+		return err
+	}
+	err = out.write(p, list, func(o render.Options) error {
+		if err := render.Damage(p.stdout, list, o); err != nil {
+			return err
+		}
+		checked := "not all blobs were ever checked"
+		if !list.CheckedSince.IsZero() {
+			checked = "all blobs were checked since " + list.CheckedSince.UTC().Format(time.RFC3339)
+		}
+		_, err := fmt.Fprintf(p.stdout, "%d damaged; %s\n", list.Damaged, checked)
+		return err
+	})
+	if err == nil && list.Damaged > 0 {
+		return errFound
+	}
+	return err
 }

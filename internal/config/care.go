@@ -21,6 +21,14 @@ type Care struct {
 	// ForgetClusters are names or IDs of clusters that are no more.
 	ForgetClusters []string    `yaml:"forgetClusters"`
 	Retention      []Retention `yaml:"retention"`
+	Scrub          Scrub       `yaml:"scrub"`
+}
+
+// Scrub says how stored bytes are compared with their digests.
+type Scrub struct {
+	Off  bool          `yaml:"off"`  // compare nothing
+	Rate Size          `yaml:"rate"` // bytes a second that are read for it, by all servers together
+	Age  time.Duration `yaml:"age"`  // how old the last check of a blob may be
 }
 
 // Retention is a rule that lets things go. Of the rules that fit, the first decides.

@@ -14,6 +14,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/record"
+	"dossier.dev/dossier/internal/registry/care"
 	"dossier.dev/dossier/internal/registry/upstream"
 	"dossier.dev/dossier/internal/store"
 )
@@ -26,12 +27,16 @@ func (c *call) pullBlob(ctx context.Context) error {
 		b, err := c.keptBlob(ctx)
 		switch {
 		case err == nil:
-			c.served(nil, fromKept)
-			return c.sendBlob(ctx, b)
+			err = c.sendBlob(ctx, b)
+			if dossier.KindOf(err) == dossier.KindNotFound && !c.mirror.Offline() {
+				break // its upstream still has it whole
+			}
+			c.served(err, fromKept)
+			return err
 		case dossier.KindOf(err) != dossier.KindNotFound:
 			return err
 		case c.mirror.Offline():
-			return c.offline(CodeBlobUnknown)
+			return c.explain(ctx, c.offline(CodeBlobUnknown))
 		}
 		err = c.fetchBlob(ctx)
 		if errors.Is(err, upstream.ErrThere) {
@@ -240,9 +245,19 @@ func (f blobFetch) keep(ctx context.Context, key string, size int64) (kept bool,
 	if err != nil {
 		return false, err
 	}
-	err = f.config.Store.Update(ctx, func(tx store.Tx) (err error) {
+	err = f.config.Store.Update(ctx, func(tx store.Tx) error {
+		was, err := tx.BlobState(ctx, f.digest)
+		if err != nil && dossier.KindOf(err) != dossier.KindNotFound {
+			return err
+		}
 		if kept, err = tx.PutBlob(ctx, b); err != nil {
 			return err
+		}
+		if was.Damage != "" && kept {
+			k := care.Check{Registry: f.config.Name, Blob: b, At: f.Handler.now()}
+			if err := k.Healed(ctx, tx, was.Damage, f.name); err != nil {
+				return err
+			}
 		}
 		return f.attach(ctx, tx, text)
 	})

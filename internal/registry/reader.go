@@ -13,6 +13,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob"
+	"dossier.dev/dossier/internal/registry/care"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -30,24 +31,37 @@ func (c *call) getBlob(ctx context.Context) error {
 		err = c.renew(ctx, store.Tx.LeaseBlob, c.Digest, until)
 	}
 	if err != nil {
-		return when(err, dossier.KindNotFound, CodeBlobUnknown)
+		return when(c.explain(ctx, err), dossier.KindNotFound, CodeBlobUnknown)
 	}
 	return c.sendBlob(ctx, b)
 }
 
-// sendBlob sends a blob that is kept.
+// sendBlob sends a blob that is kept. One of which it can be seen at once that it
+// is damaged is not sent, and that is written down; its error has KindNotFound.
 func (c *call) sendBlob(ctx context.Context, b store.Blob) error {
 	content := &lazy{ctx: ctx, blobs: c.config.Blobs, blob: b}
 	defer content.Close()
 	var from io.ReadSeeker = content
 	if c.r.Method == http.MethodGet {
 		whole, err := c.config.Blobs.Open(ctx, b.Key, 0, -1)
+		if dossier.KindOf(err) == dossier.KindNotFound {
+			return c.damaged(ctx, b, care.Missing)
+		}
 		if err != nil {
 			return err
 		}
 		defer whole.Close()
 		if file, ok := whole.(io.ReadSeeker); ok {
+			damage, err := checkSize(file, b.Size)
+			if err != nil {
+				return err
+			}
+			if damage != "" {
+				return c.damaged(ctx, b, damage)
+			}
 			from = file
+		} else {
+			content.open = whole
 		}
 	}
 	c.serve(from, c.Digest, "application/octet-stream")
@@ -134,7 +148,8 @@ type lazy struct {
 	blobs  blob.Store
 	blob   store.Blob
 	offset int64
-	open   io.ReadCloser // at offset; nil: not opened yet
+	open   io.ReadCloser // nil: not opened yet
+	at     int64         // where open stands
 }
 
 // Seek implements io.Seeker.
@@ -148,11 +163,8 @@ func (l *lazy) Seek(offset int64, whence int) (int64, error) {
 	if offset < 0 {
 		return 0, errors.New("seek before the beginning")
 	}
-	if offset == l.offset {
-		return offset, nil
-	}
 	l.offset = offset
-	return offset, l.Close()
+	return offset, nil
 }
 
 // Read implements io.Reader.
@@ -160,14 +172,21 @@ func (l *lazy) Read(p []byte) (int, error) {
 	if l.offset >= l.blob.Size {
 		return 0, io.EOF
 	}
+	if l.open != nil && l.at != l.offset {
+		if err := l.Close(); err != nil {
+			return 0, err
+		}
+	}
 	if l.open == nil {
 		var err error
+		l.at = l.offset
 		if l.open, err = l.blobs.Open(l.ctx, l.blob.Key, l.offset, -1); err != nil {
 			return 0, err
 		}
 	}
 	n, err := l.open.Read(p)
 	l.offset += int64(n)
+	l.at = l.offset
 	return n, err
 }
 

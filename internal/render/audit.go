@@ -35,6 +35,8 @@ func auditAction(e dossier.AuditEntry) cell {
 		return cell{string(e.Action) + " denied", styleBad}
 	case e.Action == dossier.ActionLost:
 		return cell{string(e.Action) + " " + strconv.FormatInt(e.Count, 10), styleBad}
+	case e.Action == dossier.ActionDamage:
+		return cell{string(e.Action), styleBad}
 	case e.Action == dossier.ActionDelete:
 		return cell{string(e.Action), styleWarn}
 	}
@@ -67,6 +69,8 @@ func auditNote(e dossier.AuditEntry) string {
 	switch {
 	case e.Code != "":
 		return e.Code
+	case e.Damage != "":
+		return e.Damage
 	case e.Was != "":
 		return "was " + e.Was.Short()
 	case e.Source != "":

@@ -65,3 +65,18 @@ func Collection(w io.Writer, c dossier.Collection, opt Options) error {
 	}
 	return writeTable(w, columns, rows, opt)
 }
+
+// Damage writes which blobs are damaged.
+func Damage(w io.Writer, list dossier.DamageList, opt Options) error {
+	columns := []column{{title: "DIGEST"}, {title: "SIZE"}, {title: "SINCE"}, {title: "IN", min: 12, tail: true}, {title: "DAMAGE", min: 20}}
+	var rows [][]cell
+	for _, b := range list.Blobs {
+		rows = append(rows, []cell{
+			{text: b.Digest.Short()}, {text: Bytes(b.Size)}, {text: stamp(b.Since)}, {text: cmp.Or(strings.Join(b.Repositories, " "), "-")}, {b.Damage, styleBad},
+		})
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return writeTable(w, columns, rows, opt)
+}

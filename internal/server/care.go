@@ -56,6 +56,7 @@ type careMetrics struct {
 	condemned prometheus.Counter
 	freed     prometheus.Counter
 	last      prometheus.Gauge
+	checked   *prometheus.CounterVec
 }
 
 func newCareMetrics(r *prometheus.Registry) *careMetrics {
@@ -73,8 +74,36 @@ func newCareMetrics(r *prometheus.Registry) *careMetrics {
 			Name: "dossier_oci_collection_timestamp_seconds", Help: "When garbage was last looked for.",
 		}),
 	}
-	r.MustRegister(m.collected, m.condemned, m.freed, m.last)
+	m.checked = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "dossier_oci_checked_blobs_total", Help: "Blobs that were compared with their digest, by what was found: whole, damaged (just now), still damaged, healed.",
+	}, []string{"found"})
+	for _, found := range []string{foundWhole, foundDamaged, foundStill, foundHealed} {
+		m.checked.WithLabelValues(found)
+	}
+	r.MustRegister(m.checked, m.collected, m.condemned, m.freed, m.last)
 	return m
+}
+
+// What a check of a blob may find.
+const (
+	foundWhole   = "whole"
+	foundDamaged = "damaged"
+	foundStill   = "still damaged"
+	foundHealed  = "healed"
+)
+
+// scrubbed counts the check of a blob.
+func (m *careMetrics) scrubbed(was, damage string) {
+	found := foundWhole
+	switch {
+	case was == "" && damage != "":
+		found = foundDamaged
+	case damage != "":
+		found = foundStill
+	case was != "":
+		found = foundHealed
+	}
+	m.checked.WithLabelValues(found).Inc()
 }
 
 func (m *careMetrics) observe(c dossier.CollectionCounts) {

@@ -39,7 +39,7 @@ func register(registry *prometheus.Registry, s *server) {
 type collector struct {
 	server *server
 
-	jobs, facts, registryRequests, registryBytes, registryThrottled, watchAge, watchSynced *prometheus.Desc
+	jobs, facts, registryRequests, registryBytes, registryThrottled, damaged, checkedSince, watchAge, watchSynced *prometheus.Desc
 }
 
 func newCollector(s *server) *collector {
@@ -53,6 +53,8 @@ func newCollector(s *server) *collector {
 		registryRequests:  desc("dossier_registry_requests_total", "Requests sent to registries."),
 		registryBytes:     desc("dossier_registry_received_bytes_total", "Bytes received from registries."),
 		registryThrottled: desc("dossier_registry_throttled_total", "Answers of registries that asked for patience."),
+		damaged:           desc("dossier_oci_damaged_blobs", "Blobs of the registry that are known to be damaged now."),
+		checkedSince:      desc("dossier_oci_checked_since_timestamp_seconds", "When the blob was last compared with its digest for which that is the longest ago; 0: one never was."),
 		watchAge:          desc("dossier_cluster_watch_age_seconds", "Time since the cluster was last heard of."),
 		watchSynced:       desc("dossier_cluster_watch_synced", "1 when the whole cluster was listed and is watched, else 0."),
 	}
@@ -74,9 +76,33 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(c.registryRequests, prometheus.CounterValue, float64(requests))
 	ch <- prometheus.MustNewConstMetric(c.registryBytes, prometheus.CounterValue, float64(bytes))
 	ch <- prometheus.MustNewConstMetric(c.registryThrottled, prometheus.CounterValue, float64(throttled))
+	if c.server.own != nil {
+		c.collectSoundness(ch)
+	}
 	if c.server.follower != nil {
 		c.collectCluster(ch)
 	}
+}
+
+// collectSoundness says how it stands with the bytes of the registry.
+func (c *collector) collectSoundness(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	var sound store.Soundness
+	err := c.server.engine.store.View(ctx, func(r store.Reader) (err error) {
+		sound, err = r.Soundness(ctx)
+		return err
+	})
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.damaged, err)
+		return
+	}
+	since := 0.0
+	if !sound.Oldest.IsZero() {
+		since = float64(sound.Oldest.UnixMilli()) / 1000
+	}
+	ch <- prometheus.MustNewConstMetric(c.damaged, prometheus.GaugeValue, float64(sound.Damaged))
+	ch <- prometheus.MustNewConstMetric(c.checkedSince, prometheus.GaugeValue, since)
 }
 
 func (c *collector) collectCluster(ch chan<- prometheus.Metric) {
@@ -203,6 +229,6 @@ func factKinds() []dossier.FactKind {
 	return []dossier.FactKind{
 		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactLayer, dossier.FactContents, dossier.FactBill, dossier.FactAttached,
 		dossier.FactName, dossier.FactTag, dossier.FactRun, dossier.FactPush, dossier.FactMount, dossier.FactRetag, dossier.FactDelete,
-		dossier.FactRetraction,
+		dossier.FactDamage, dossier.FactHeal, dossier.FactRetraction,
 	}
 }

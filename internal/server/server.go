@@ -210,6 +210,10 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 			s.own.care.Run(ctx)
 			return nil
 		})
+		group.Go(func() error {
+			s.own.care.RunScrub(ctx)
+			return nil
+		})
 		defer func() { err = errors.Join(err, s.own.close()) }()
 	}
 	ready(listener.Addr())

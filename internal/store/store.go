@@ -50,6 +50,7 @@ type Reader interface {
 	AdvisoryReader
 	EventReader
 	KeepingReader
+	ScrubReader
 	PinReader
 }
 
@@ -70,6 +71,7 @@ type Tx interface {
 	UploadWriter
 	LogWriter
 	GarbageWriter
+	ScrubWriter
 	UpstreamWriter
 	SigningKeyWriter
 	AdvisoryWriter

@@ -36,6 +36,13 @@ type Config struct {
 	// Pulled says when an image was last pulled from a repository; ok is false when
 	// nobody can say. nil: nobody can.
 	Pulled func(ctx context.Context, path string, d dossier.Digest) (at time.Time, ok bool, err error)
+	// Registry is what the registry is called, in events.
+	Registry string
+	// Restore gets a damaged blob from the upstream of a mirror again. nil: nobody can.
+	Restore func(ctx context.Context, path string, d dossier.Digest) error
+	// Scrubbed is told of every blob that was checked: its damage before, and now.
+	// nil: nobody is.
+	Scrubbed func(was, damage string)
 	// Observe is told of every collection. nil: nobody is.
 	Observe func(dossier.CollectionCounts)
 
@@ -69,6 +76,8 @@ func New(c Config) (*Collector, error) {
 	p.Every = cmp.Or(p.Every, DefaultEvery)
 	p.Reconcile = cmp.Or(p.Reconcile, DefaultReconcile)
 	p.ListAge = cmp.Or(p.ListAge, DefaultListAge)
+	p.Scrub.Rate = cmp.Or(p.Scrub.Rate, DefaultScrubRate)
+	p.Scrub.Age = cmp.Or(p.Scrub.Age, DefaultScrubAge)
 	return &Collector{config: c, rules: rules, owner: "care " + rand.Text()}, nil
 }
 

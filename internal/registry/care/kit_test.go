@@ -19,6 +19,8 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob"
 	"dossier.dev/dossier/internal/blob/disk"
+	"dossier.dev/dossier/internal/blob/s3"
+	"dossier.dev/dossier/internal/blob/s3/s3test"
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/registry/care"
@@ -57,15 +59,47 @@ var engines = []struct {
 
 func newWorld(t testing.TB) *world { return newWorldOn(t, engines[0].config(t)) }
 
-func newWorldOn(t testing.TB, c sqlstore.Config) *world {
+func newWorldOn(t testing.TB, c sqlstore.Config) *world { return newWorldIn(t, c, onDisk(t)) }
+
+// storages are the blob stores on which tests run.
+var storages = []struct {
+	name string
+	open func(t testing.TB) blob.Store
+}{
+	{"disk", onDisk},
+	{"S3", func(t testing.TB) blob.Store {
+		s, err := s3.Open(t.Context(), s3test.Start(t).Bucket(t, "blobs"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		return s
+	}},
+}
+
+func onDisk(t testing.TB) blob.Store {
+	files, err := disk.Open(disk.Config{Dir: filepath.Join(t.TempDir(), "blobs")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := files.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return files
+}
+
+// newWorldIn is newWorld with a given database and place of blobs.
+func newWorldIn(t testing.TB, c sqlstore.Config, files blob.Store) *world {
 	t.Helper()
 	w := &world{t: t, now: start}
 	c.Now = w.clock
 	db, err := sqlstore.Open(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := disk.Open(disk.Config{Dir: filepath.Join(t.TempDir(), "blobs")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,9 +113,6 @@ func newWorldOn(t testing.TB, c sqlstore.Config) *world {
 	t.Cleanup(func() {
 		server.Close()
 		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-		if err := files.Close(); err != nil {
 			t.Error(err)
 		}
 	})

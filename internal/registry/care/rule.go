@@ -35,10 +35,13 @@ func compile(p config.Care) (rules, error) {
 	for _, t := range []struct {
 		name string
 		d    time.Duration
-	}{{"lease", p.Lease}, {"delay", p.Delay}, {"every", p.Every}, {"reconcile", p.Reconcile}, {"listAge", p.ListAge}} {
+	}{{"lease", p.Lease}, {"delay", p.Delay}, {"every", p.Every}, {"reconcile", p.Reconcile}, {"listAge", p.ListAge}, {"scrub.age", p.Scrub.Age}} {
 		if t.d < 0 {
 			fault("registry.care."+t.name, "a time is not negative")
 		}
+	}
+	if p.Scrub.Rate < 0 {
+		fault("registry.care.scrub.rate", "a size is not negative")
 	}
 	var list rules
 	for i, r := range p.Retention {

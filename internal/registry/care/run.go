@@ -21,7 +21,10 @@ const (
 )
 
 // Kinds returns the kinds of job.
-func Kinds() []string { return []string{JobReview, JobReconcile} }
+func Kinds() []string { return []string{JobReview, JobReconcile, JobScrub} }
+
+// collecting are the kinds that Tick does.
+func collecting() []string { return []string{JobReview, JobReconcile} }
 
 // Review returns the job that looks at a repository once something there may have
 // come to be garbage.
@@ -60,12 +63,12 @@ func (c *Collector) Run(ctx context.Context) {
 // Tick does what is due now: reviews, the look at everything when it is time for
 // that, and the deletion of condemned bytes.
 func (c *Collector) Tick(ctx context.Context) error {
-	if err := c.schedule(ctx); err != nil {
+	if err := c.schedule(ctx, JobReconcile); err != nil {
 		return err
 	}
 	p := c.newPass()
 	for {
-		jobs, err := c.lease(ctx)
+		jobs, err := c.lease(ctx, collecting())
 		if err != nil {
 			return err
 		}
@@ -88,11 +91,11 @@ func (c *Collector) Tick(ctx context.Context) error {
 	return err
 }
 
-// schedule makes the job that looks at everything, when there is none.
-func (c *Collector) schedule(ctx context.Context) error {
+// schedule makes the only job of a kind, when there is none.
+func (c *Collector) schedule(ctx context.Context, kind string) error {
 	there := false
 	err := c.config.Store.View(ctx, func(r store.Reader) error {
-		jobs, err := r.Jobs(ctx, JobReconcile, nil, 1)
+		jobs, err := r.Jobs(ctx, kind, nil, 1)
 		there = len(jobs) > 0
 		return err
 	})
@@ -100,16 +103,16 @@ func (c *Collector) schedule(ctx context.Context) error {
 		return err
 	}
 	return c.config.Store.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.Enqueue(ctx, store.Job{Kind: JobReconcile, RunAt: c.now()})
+		_, err := tx.Enqueue(ctx, store.Job{Kind: kind, RunAt: c.now()})
 		return err
 	})
 }
 
 var errNoJob = errors.New("no job is due")
 
-func (c *Collector) lease(ctx context.Context) (jobs []store.Job, err error) {
+func (c *Collector) lease(ctx context.Context, kinds []string) (jobs []store.Job, err error) {
 	err = c.config.Store.Update(ctx, func(tx store.Tx) (err error) {
-		if jobs, err = tx.Lease(ctx, c.owner, Kinds(), reviewsAtOnce, c.now(), jobLease); err == nil && len(jobs) == 0 {
+		if jobs, err = tx.Lease(ctx, c.owner, kinds, reviewsAtOnce, c.now(), jobLease); err == nil && len(jobs) == 0 {
 			err = errNoJob // nothing is written
 		}
 		return err
@@ -128,20 +131,25 @@ func (c *Collector) do(ctx context.Context, p *pass, job store.Job) error {
 	if dossier.KindOf(err) == dossier.KindConflict {
 		return nil // somebody else does it by now
 	}
-	ctx = context.WithoutCancel(ctx)
-	putBack := c.config.Store.Update(ctx, func(tx store.Tx) error {
+	return errors.Join(err, c.putBack(context.WithoutCancel(ctx), job, err, c.now().Add(c.config.Policy.Reconcile)))
+}
+
+// putBack ends a job, or lets it be done again: soon after it failed, at a time
+// when it never ends.
+func (c *Collector) putBack(ctx context.Context, job store.Job, failed error, again time.Time) error {
+	err := c.config.Store.Update(ctx, func(tx store.Tx) error {
 		switch {
-		case err != nil:
-			return tx.Retry(ctx, job.ID, c.owner, err.Error(), c.now().Add(retryAfter))
-		case job.Kind == JobReconcile:
-			return tx.Retry(ctx, job.ID, c.owner, "", c.now().Add(c.config.Policy.Reconcile))
+		case failed != nil:
+			return tx.Retry(ctx, job.ID, c.owner, failed.Error(), c.now().Add(retryAfter))
+		case job.Kind == JobReview:
+			return tx.Finish(ctx, job.ID, c.owner)
 		}
-		return tx.Finish(ctx, job.ID, c.owner)
+		return tx.Retry(ctx, job.ID, c.owner, "", again)
 	})
-	if dossier.KindOf(putBack) == dossier.KindConflict {
-		putBack = nil
+	if dossier.KindOf(err) == dossier.KindConflict {
+		return nil // somebody else has it
 	}
-	return errors.Join(err, putBack)
+	return err
 }
 
 func (c *Collector) perform(ctx context.Context, p *pass, job store.Job) error {

@@ -12,9 +12,9 @@ import (
 
 const (
 	// putBlob also locks a row that is there: who condemns it waits, and then
-	// finds that a repository holds it.
+	// finds that a repository holds it. Whoever stores bytes has just computed their digest.
 	putBlob = `
-INSERT INTO blob (digest, key, size, stored_at) VALUES ($1, $2, $3, $4)
+INSERT INTO blob (digest, key, size, stored_at, checked_at) VALUES ($1, $2, $3, $4, $4)
 ON CONFLICT (digest) DO UPDATE SET size = blob.size
 RETURNING digest, key, size`
 

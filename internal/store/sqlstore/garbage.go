@@ -55,7 +55,7 @@ SELECT r.path, r.name, r.created_at, 0, b.size, l.linked_at, l.kept_until, '', 0
 FROM repository_blob AS l JOIN repository AS r ON r.path = l.repository JOIN blob AS b ON b.digest = l.digest WHERE l.digest = $1
 ORDER BY 1, 4`
 
-	blobState = `SELECT digest, key, size, stored_at, checked_at, damage, damaged_at FROM blob WHERE digest = $1`
+	blobState = `SELECT ` + blobColumns + ` FROM blob WHERE digest = $1`
 
 	condemnedOf = `SELECT digest, key, size, condemned_at, reason FROM garbage WHERE digest = $1 ORDER BY condemned_at, key`
 
@@ -138,12 +138,7 @@ func (r reader) Condemned(ctx context.Context, d dossier.Digest) ([]store.Garbag
 // BlobState implements [store.KeepingReader].
 func (r reader) BlobState(ctx context.Context, d dossier.Digest) (store.BlobState, error) {
 	const op = "finding blob"
-	b, ok, err := one(ctx, r.session, op, func(row scanner, b *store.BlobState) error {
-		var stored, checked, damaged int64
-		err := row.Scan(&b.Digest, &b.Key, &b.Size, &stored, &checked, &b.Damage, &damaged)
-		b.StoredAt, b.CheckedAt, b.DamagedAt = moment(stored), moment(checked), moment(damaged)
-		return err
-	}, blobState, d)
+	b, ok, err := one(ctx, r.session, op, scanBlobState, blobState, d)
 	if err == nil && !ok {
 		err = dossier.Errorf(dossier.KindNotFound, op, string(d), "its bytes are not kept")
 	}

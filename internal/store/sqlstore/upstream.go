@@ -15,7 +15,7 @@ const (
 SELECT b.digest, b.key, b.size FROM repository_blob AS r
 JOIN repository AS m ON m.path = r.repository AND m.upstream = $1
 JOIN blob AS b ON b.digest = r.digest
-WHERE r.digest = $2 LIMIT 1`
+WHERE r.digest = $2 AND b.damage = '' LIMIT 1`
 
 	referrerList = `SELECT repository, subject, body, checked_at FROM upstream_referrer WHERE repository = $1 AND subject = $2`
 

@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Registry", registryCases()},
 		{"Content", contentCases()},
 		{"Garbage", garbageCases()},
+		{"Scrub", scrubCases()},
 		{"Log", logCases()},
 		{"Upstream", upstreamCases()},
 		{"Advisory", advisoryCases()},
