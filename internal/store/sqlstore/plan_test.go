@@ -32,6 +32,8 @@ func scans() map[string]string {
 		"SELECT kind, state, COUNT(*)":                                     "jobs are counted, for metrics; those that are done are gone",
 		"SELECT cluster, namespace, kind, name, reference, owner FROM pin": "what clusters need is asked for as a whole",
 		"SELECT cluster, part, scope, at, problem FROM listing":            "there are a few for each cluster",
+		"SELECT COUNT(*) FROM blob WHERE damage <> ''":                     "they are counted by an index that has no others",
+		"SELECT checked_at FROM blob ORDER BY":                             "the first of an index, and no more",
 	}
 }
 
