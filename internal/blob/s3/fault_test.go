@@ -68,18 +68,18 @@ func write(ctx context.Context, s *s3.Store, key string, b []byte, piece int) er
 func TestTroubleThatPasses(t *testing.T) {
 	t.Parallel()
 	server := s3test.Start(t)
-	for name, do := range map[string]effect{
-		"slow-down":         say(http.StatusServiceUnavailable, "SlowDown"),
-		"internal-error":    say(http.StatusInternalServerError, "InternalError"),
-		"error-after-doing": doAndSay(http.StatusInternalServerError, "InternalError"),
-		"reset":             cut,
-		"reset-after-doing": doAndCut,
+	for name, do := range map[string]s3test.Effect{
+		"slow-down":         s3test.Say(http.StatusServiceUnavailable, "SlowDown"),
+		"internal-error":    s3test.Say(http.StatusInternalServerError, "InternalError"),
+		"error-after-doing": s3test.DoAndSay(http.StatusInternalServerError, "InternalError"),
+		"reset":             s3test.Cut,
+		"reset-after-doing": s3test.DoAndCut,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, relay := through(t, server.Bucket(t, name))
+			c, relay := s3test.Through(t, server.Bucket(t, name))
 			c.PartSize = s3.MinPartSize
-			relay.give(trouble{times: 2, each: true, do: do})
+			relay.Give(s3test.Trouble{Times: 2, Each: true, Do: do})
 			s := open(t, c)
 			large, small := content(1, 12<<20), content(2, 1000)
 			for key, want := range map[string][]byte{"large-one": large, "small-one": small} {
@@ -116,7 +116,7 @@ func TestTroubleThatPasses(t *testing.T) {
 			if err := s.Delete(t.Context(), "large-one"); err != nil {
 				t.Fatal(err)
 			}
-			if left := missing(relay.calm()); len(left) > 0 {
+			if left := missing(relay.Calm()); len(left) > 0 {
 				t.Errorf("the test made no request %v", left)
 			}
 			if n, err := s.Prune(t.Context(), time.Now().Add(time.Hour)); n != 0 || err != nil {
@@ -135,31 +135,31 @@ func TestCommitInDoubt(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		size    int
-		trouble trouble
+		trouble s3test.Trouble
 		want    dossier.Kind // of Commit's error; empty: it succeeds
 		says    string
 	}{
-		{"large, refused", 6 << 20, trouble{request: complete, times: -1, do: say(503, "SlowDown")}, dossier.KindUnavailable, "CompleteMultipartUpload"},
-		{"large, cut", 6 << 20, trouble{request: complete, times: -1, do: cut}, dossier.KindUnavailable, "tried 3 times"},
-		{"large, no answer", 6 << 20, trouble{request: complete, times: -1, do: hang}, dossier.KindUnavailable, "no good answer within 2s"},
-		{"large, done and refused", 6 << 20, trouble{request: complete, times: -1, do: doAndSay(500, "InternalError")}, "", ""},
-		{"large, done and cut", 6 << 20, trouble{request: complete, times: -1, do: doAndCut}, "", ""},
-		{"large, done and no answer", 6 << 20, trouble{request: complete, times: -1, do: doAndHang}, "", ""},
-		{"large, error that is no error of HTTP", 6 << 20, trouble{request: complete, times: -1, do: say(200, "InternalError")}, dossier.KindUnavailable, "InternalError"},
-		{"large, a part is lost", 11 << 20, trouble{request: "UploadPart", times: 1, do: pretend}, dossier.KindCorrupt, "InvalidPart"},
-		{"large, the last part is lost", 6 << 20, trouble{request: "UploadPart", pass: 1, times: 1, do: pretend}, dossier.KindCorrupt, "InvalidPart"},
-		{"small, refused", 1000, trouble{request: put, times: -1, do: say(503, "SlowDown")}, dossier.KindUnavailable, "SlowDown (503)"},
-		{"small, cut", 1000, trouble{request: put, times: -1, do: cut}, dossier.KindUnavailable, "PutObject in s3://doubt/"},
-		{"small, no answer", 1000, trouble{request: put, times: -1, do: hang}, dossier.KindUnavailable, "no good answer"},
-		{"small, done and refused", 1000, trouble{request: put, times: -1, do: doAndSay(500, "InternalError")}, "", ""},
-		{"small, done and cut", 1000, trouble{request: put, times: -1, do: doAndCut}, "", ""},
-		{"small, done and no answer", 1000, trouble{request: put, times: -1, do: doAndHang}, "", ""},
-		{"full", 1000, trouble{request: put, times: -1, do: say(507, "InsufficientStorage")}, dossier.KindStorage, "InsufficientStorage"},
-		{"not allowed", 1000, trouble{request: put, times: -1, do: say(403, "AccessDenied")}, dossier.KindStorage, "AccessDenied"},
+		{"large, refused", 6 << 20, s3test.Trouble{Request: complete, Times: -1, Do: s3test.Say(503, "SlowDown")}, dossier.KindUnavailable, "CompleteMultipartUpload"},
+		{"large, cut", 6 << 20, s3test.Trouble{Request: complete, Times: -1, Do: s3test.Cut}, dossier.KindUnavailable, "tried 3 times"},
+		{"large, no answer", 6 << 20, s3test.Trouble{Request: complete, Times: -1, Do: s3test.Hang}, dossier.KindUnavailable, "no good answer within 2s"},
+		{"large, done and refused", 6 << 20, s3test.Trouble{Request: complete, Times: -1, Do: s3test.DoAndSay(500, "InternalError")}, "", ""},
+		{"large, done and cut", 6 << 20, s3test.Trouble{Request: complete, Times: -1, Do: s3test.DoAndCut}, "", ""},
+		{"large, done and no answer", 6 << 20, s3test.Trouble{Request: complete, Times: -1, Do: s3test.DoAndHang}, "", ""},
+		{"large, error that is no error of HTTP", 6 << 20, s3test.Trouble{Request: complete, Times: -1, Do: s3test.Say(200, "InternalError")}, dossier.KindUnavailable, "InternalError"},
+		{"large, a part is lost", 11 << 20, s3test.Trouble{Request: "UploadPart", Times: 1, Do: s3test.Pretend}, dossier.KindCorrupt, "InvalidPart"},
+		{"large, the last part is lost", 6 << 20, s3test.Trouble{Request: "UploadPart", Pass: 1, Times: 1, Do: s3test.Pretend}, dossier.KindCorrupt, "InvalidPart"},
+		{"small, refused", 1000, s3test.Trouble{Request: put, Times: -1, Do: s3test.Say(503, "SlowDown")}, dossier.KindUnavailable, "SlowDown (503)"},
+		{"small, cut", 1000, s3test.Trouble{Request: put, Times: -1, Do: s3test.Cut}, dossier.KindUnavailable, "PutObject in s3://doubt/"},
+		{"small, no answer", 1000, s3test.Trouble{Request: put, Times: -1, Do: s3test.Hang}, dossier.KindUnavailable, "no good answer"},
+		{"small, done and refused", 1000, s3test.Trouble{Request: put, Times: -1, Do: s3test.DoAndSay(500, "InternalError")}, "", ""},
+		{"small, done and cut", 1000, s3test.Trouble{Request: put, Times: -1, Do: s3test.DoAndCut}, "", ""},
+		{"small, done and no answer", 1000, s3test.Trouble{Request: put, Times: -1, Do: s3test.DoAndHang}, "", ""},
+		{"full", 1000, s3test.Trouble{Request: put, Times: -1, Do: s3test.Say(507, "InsufficientStorage")}, dossier.KindStorage, "InsufficientStorage"},
+		{"not allowed", 1000, s3test.Trouble{Request: put, Times: -1, Do: s3test.Say(403, "AccessDenied")}, dossier.KindStorage, "AccessDenied"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			c, relay := through(t, c)
+			c, relay := s3test.Through(t, c)
 			c.PartSize, c.Tries, c.Prefix = s3.MinPartSize, 3, blob.NewKey()
 			if strings.Contains(tt.name, "no answer") {
 				c.Transfer = 2 * time.Second
@@ -170,12 +170,12 @@ func TestCommitInDoubt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			relay.give(tt.trouble)
+			relay.Give(tt.trouble)
 			if _, err := w.Append(t.Context(), bytes.NewReader(want)); err != nil {
 				t.Fatal(err)
 			}
 			size, digest, err := w.Commit(t.Context())
-			relay.calm()
+			relay.Calm()
 			if tt.want == "" {
 				if err != nil || size != int64(tt.size) || digest != dossier.FromBytes(want) {
 					t.Errorf("Commit returned %d, %s, %v", size, digest, err)
@@ -228,14 +228,14 @@ func TestAppendGoesOn(t *testing.T) {
 		for _, request := range []string{"CreateMultipartUpload", "UploadPart"} {
 			t.Run(request+", then "+name, func(t *testing.T) {
 				t.Parallel()
-				c, relay := through(t, c)
+				c, relay := s3test.Through(t, c)
 				s := open(t, c)
 				key, want := blob.NewKey(), content(1, 17<<20)
 				w, err := s.Create(t.Context(), key)
 				if err != nil {
 					t.Fatal(err)
 				}
-				relay.give(trouble{request: request, times: 6, do: say(503, "SlowDown")})
+				relay.Give(s3test.Trouble{Request: request, Times: 6, Do: s3test.Say(503, "SlowDown")})
 				for w.Size() < int64(len(want)) {
 					before := w.Size()
 					n, err := w.Append(t.Context(), bytes.NewReader(want[before:]))
@@ -247,7 +247,7 @@ func TestAppendGoesOn(t *testing.T) {
 						continue
 					}
 				}
-				relay.calm()
+				relay.Calm()
 				w = then(t, s, key, w)
 				if _, digest, err := w.Commit(t.Context()); err != nil || digest != dossier.FromBytes(want) {
 					t.Fatalf("Commit returned %s, %v", digest, err)
@@ -263,19 +263,19 @@ func TestAppendGoesOn(t *testing.T) {
 // TestCancel ends the context while the last step is under way.
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	c, relay := through(t, s3test.Start(t).Bucket(t, "cancel"))
+	c, relay := s3test.Through(t, s3test.Start(t).Bucket(t, "cancel"))
 	c.PartSize = s3.MinPartSize
 	s := open(t, c)
 	for _, tt := range []struct {
 		size    int
 		request string
-		do      effect
+		do      s3test.Effect
 		visible bool
 	}{
-		{6 << 20, "CompleteMultipartUpload", hang, false},
-		{6 << 20, "CompleteMultipartUpload", doAndHang, true},
-		{1000, "PutObject", hang, false},
-		{1000, "PutObject", doAndHang, true},
+		{6 << 20, "CompleteMultipartUpload", s3test.Hang, false},
+		{6 << 20, "CompleteMultipartUpload", s3test.DoAndHang, true},
+		{1000, "PutObject", s3test.Hang, false},
+		{1000, "PutObject", s3test.DoAndHang, true},
 	} {
 		key, want := blob.NewKey(), content(1, tt.size)
 		w, err := s.Create(t.Context(), key)
@@ -286,7 +286,7 @@ func TestCancel(t *testing.T) {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		relay.give(trouble{request: tt.request, times: -1, do: func(w http.ResponseWriter, r *http.Request, pass func() *http.Response) {
+		relay.Give(s3test.Trouble{Request: tt.request, Times: -1, Do: func(w http.ResponseWriter, r *http.Request, pass func() *http.Response) {
 			done := func() *http.Response {
 				resp := pass()
 				cancel()
@@ -299,7 +299,7 @@ func TestCancel(t *testing.T) {
 		}})
 		_, _, err = w.Commit(ctx)
 		cancel()
-		relay.calm()
+		relay.Calm()
 		if tt.visible != (err == nil) || (err != nil && !errors.Is(err, context.Canceled)) {
 			t.Errorf("%s of %d bytes: %v", tt.request, tt.size, err)
 		}
@@ -313,10 +313,10 @@ func TestCancel(t *testing.T) {
 // TestGone loses the place altogether in the last step: then Commit cannot know.
 func TestGone(t *testing.T) {
 	t.Parallel()
-	c, relay := through(t, s3test.Start(t).Bucket(t, "gone"))
+	c, relay := s3test.Through(t, s3test.Start(t).Bucket(t, "gone"))
 	c.PartSize, c.Tries = s3.MinPartSize, 2
 	s := open(t, c)
-	for _, do := range []effect{cut, doAndCut} {
+	for _, do := range []s3test.Effect{s3test.Cut, s3test.DoAndCut} {
 		key, want := blob.NewKey(), content(1, 6<<20)
 		w, err := s.Create(t.Context(), key)
 		if err != nil {
@@ -325,12 +325,12 @@ func TestGone(t *testing.T) {
 		if _, err := w.Append(t.Context(), bytes.NewReader(want)); err != nil {
 			t.Fatal(err)
 		}
-		relay.give(trouble{request: "CompleteMultipartUpload", times: -1, do: do})
+		relay.Give(s3test.Trouble{Request: "CompleteMultipartUpload", Times: -1, Do: do})
 		for _, request := range []string{"AbortMultipartUpload", "HeadObject"} {
-			relay.give(trouble{request: request, times: -1, do: cut})
+			relay.Give(s3test.Trouble{Request: request, Times: -1, Do: s3test.Cut})
 		}
 		_, _, err = w.Commit(t.Context())
-		relay.calm()
+		relay.Calm()
 		checkError(t, err, dossier.KindUnavailable, "whether the object was made is not known")
 		got, err := read(t.Context(), s, key, 0, -1)
 		if dossier.KindOf(err) != dossier.KindNotFound && !bytes.Equal(got, want) {
@@ -341,7 +341,7 @@ func TestGone(t *testing.T) {
 
 func TestReadThatBreaks(t *testing.T) {
 	t.Parallel()
-	c, relay := through(t, s3test.Start(t).Bucket(t, "broken-reads"))
+	c, relay := s3test.Through(t, s3test.Start(t).Bucket(t, "broken-reads"))
 	c.Tries = 3
 	s := open(t, c)
 	key, all := blob.NewKey(), content(1, 3<<20)
@@ -353,24 +353,24 @@ func TestReadThatBreaks(t *testing.T) {
 		if tt.length >= 0 {
 			want = want[:tt.length]
 		}
-		relay.give(trouble{request: "GetObject", times: 4, do: doAndStop(200_000)})
+		relay.Give(s3test.Trouble{Request: "GetObject", Times: 4, Do: s3test.DoAndStop(200_000)})
 		got, err := read(t.Context(), s, key, tt.offset, tt.length)
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("%d bytes from %d: read %d (%v), want %d", tt.length, tt.offset, len(got), err, len(want))
 		}
-		if n := len(relay.calm()); n < 5 {
+		if n := len(relay.Calm()); n < 5 {
 			t.Errorf("%d requests: nothing broke", n)
 		}
 	}
-	relay.give(trouble{request: "GetObject", pass: 1, times: -1, do: doAndStop(0)})
-	relay.give(trouble{request: "GetObject", times: 1, do: doAndStop(1000)})
+	relay.Give(s3test.Trouble{Request: "GetObject", Pass: 1, Times: -1, Do: s3test.DoAndStop(0)})
+	relay.Give(s3test.Trouble{Request: "GetObject", Times: 1, Do: s3test.DoAndStop(1000)})
 	got, err := read(t.Context(), s, key, 0, -1)
-	if relay.calm(); err == nil && !bytes.Equal(got, all) {
+	if relay.Calm(); err == nil && !bytes.Equal(got, all) {
 		t.Errorf("read %d bytes of %d without an error", len(got), len(all))
 	}
-	relay.give(trouble{request: "GetObject", times: -1, do: doAndStop(0)})
+	relay.Give(s3test.Trouble{Request: "GetObject", Times: -1, Do: s3test.DoAndStop(0)})
 	_, err = read(t.Context(), s, key, 0, -1)
-	relay.calm()
+	relay.Calm()
 	checkError(t, err, dossier.KindUnavailable, "it broke off 3 times")
 }
 
@@ -400,4 +400,17 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// all are the requests that the package makes.
+func all() []string {
+	return []string{
+		"AbortMultipartUpload", "CompleteMultipartUpload", "CreateMultipartUpload", "DeleteObject", "GetObject",
+		"HeadObject", "ListMultipartUploads", "ListObjectsV2", "ListParts", "PutObject", "UploadPart",
+	}
+}
+
+// missing returns which of all the requests were not made.
+func missing(seen []string) []string {
+	return slices.DeleteFunc(all(), func(name string) bool { return slices.Contains(seen, name) })
 }

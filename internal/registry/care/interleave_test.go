@@ -389,17 +389,17 @@ func (c *customer) pull(ctx context.Context) {
 }
 
 // checkWhole checks that every manifest has all that it needs, bit for bit.
-func (p *play) checkWhole() {
-	p.t.Helper()
-	ctx := p.t.Context()
-	for _, m := range p.manifests() {
+func (w *world) checkWhole() {
+	w.t.Helper()
+	ctx := w.t.Context()
+	for _, m := range w.manifests() {
 		var parts struct {
 			Config    struct{ Digest dossier.Digest }
 			Layers    []struct{ Digest dossier.Digest }
 			Manifests []struct{ Digest dossier.Digest }
 		}
 		if err := json.Unmarshal(m.Body, &parts); err != nil {
-			p.t.Fatal(err)
+			w.t.Fatal(err)
 		}
 		needs := []dossier.Digest{m.Digest}
 		if parts.Config.Digest != "" {
@@ -409,21 +409,21 @@ func (p *play) checkWhole() {
 			needs = append(needs, l.Digest)
 		}
 		for _, d := range needs {
-			if !p.there(m.Repository, d) {
-				p.t.Errorf("manifest %s in %s lacks %s", m.Digest.Short(), m.Repository, d.Short())
+			if !w.there(m.Repository, d) {
+				w.t.Errorf("manifest %s in %s lacks %s", m.Digest.Short(), m.Repository, d.Short())
 			}
 		}
 	}
-	for _, g := range p.garbage(ctx) {
-		err := p.store.View(ctx, func(r store.Reader) error {
+	for _, g := range w.garbage(ctx) {
+		err := w.store.View(ctx, func(r store.Reader) error {
 			b, err := r.Blob(ctx, g.Digest)
 			if err == nil && b.Key == g.Key {
-				p.t.Errorf("the bytes of %s are condemned", g.Digest.Short())
+				w.t.Errorf("the bytes of %s are condemned", g.Digest.Short())
 			}
 			return nil
 		})
 		if err != nil {
-			p.t.Fatal(err)
+			w.t.Fatal(err)
 		}
 	}
 }
@@ -476,22 +476,22 @@ func (w *world) garbage(ctx context.Context) []store.Garbage {
 
 // checkNothingLeft checks that after a long time, and some collections, what is
 // there is needed, and nothing lies under a key that no row names.
-func (p *play) checkNothingLeft(policy config.Care) {
-	p.t.Helper()
-	if got := p.collect(policy); len(got.Items) > 0 || len(p.garbage(p.t.Context())) > 0 {
-		p.t.Errorf("still to collect: %q, %d keys", items(got), len(p.garbage(p.t.Context())))
+func (w *world) checkNothingLeft(policy config.Care) {
+	w.t.Helper()
+	if got := w.collect(policy); len(got.Items) > 0 || len(w.garbage(w.t.Context())) > 0 {
+		w.t.Errorf("still to collect: %q, %d keys", items(got), len(w.garbage(w.t.Context())))
 	}
-	keys := p.keys()
+	keys := w.keys()
 	var named map[string]bool
-	err := p.store.View(p.t.Context(), func(r store.Reader) (err error) {
-		named, err = r.KeysNamed(p.t.Context(), keys)
+	err := w.store.View(w.t.Context(), func(r store.Reader) (err error) {
+		named, err = r.KeysNamed(w.t.Context(), keys)
 		return err
 	})
 	if err != nil {
-		p.t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	if len(named) != len(keys) {
-		p.t.Errorf("bytes lie under %d keys, rows name %d of them", len(keys), len(named))
+		w.t.Errorf("bytes lie under %d keys, rows name %d of them", len(keys), len(named))
 	}
-	p.checkWhole()
+	w.checkWhole()
 }

@@ -103,6 +103,22 @@ func newWorldIn(t testing.TB, c sqlstore.Config, files blob.Store) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.serve(db, files)
+	return w
+}
+
+// newWorldWith is newWorld with stores that are open. The database goes by the time of day.
+func newWorldWith(t testing.TB, db store.Store, files blob.Store) *world {
+	t.Helper()
+	w := &world{t: t, now: time.Now()}
+	w.serve(db, files)
+	return w
+}
+
+// serve begins to serve the stores, until the test ends.
+func (w *world) serve(db store.Store, files blob.Store) {
+	t := w.t
+	t.Helper()
 	w.store, w.blobs = db, files
 	handler, err := registry.New(t.Context(), registry.Config{Store: db, Blobs: files, Name: host, Now: w.clock})
 	if err != nil {
@@ -116,7 +132,6 @@ func newWorldIn(t testing.TB, c sqlstore.Config, files blob.Store) *world {
 			t.Error(err)
 		}
 	})
-	return w
 }
 
 func (w *world) clock() time.Time {

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The Dossier Authors
 // SPDX-License-Identifier: Apache-2.0
 
-package s3_test
+package s3test
 
 import (
 	"bytes"
@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,51 +16,51 @@ import (
 	"dossier.dev/dossier/internal/blob/s3"
 )
 
-// relay passes requests on to an object store, and gives trouble as it is told.
-type relay struct {
+// Relay passes requests on to an object store, and gives trouble as it is told.
+type Relay struct {
 	target string // host:port
 	onward http.RoundTripper
 
 	mu       sync.Mutex
-	troubles []*trouble
+	troubles []*Trouble
 	seen     []string // names of the requests that came
 }
 
-// trouble is what happens to some requests.
-type trouble struct {
-	request string // its name; empty: any
-	pass    int    // how many go through before
-	times   int    // to how many it happens; negative: to all
-	each    bool   // it happens to so many of each name
-	do      effect
+// Trouble is what happens to some requests.
+type Trouble struct {
+	Request string // its name; empty: any
+	Pass    int    // how many go through before
+	Times   int    // to how many it happens; negative: to all
+	Each    bool   // it happens to so many of each name
+	Do      Effect
 
 	count map[string]int
 }
 
-// effect answers a request, or does not. It may pass it on.
-type effect func(w http.ResponseWriter, r *http.Request, pass func() *http.Response)
+// Effect answers a request, or does not. It may pass it on.
+type Effect func(w http.ResponseWriter, r *http.Request, pass func() *http.Response)
 
-// through returns the configuration of a store that is reached through a relay.
-func through(t testing.TB, c s3.Config) (s3.Config, *relay) {
+// Through returns the configuration of a store that is reached through a relay.
+func Through(t testing.TB, c s3.Config) (s3.Config, *Relay) {
 	t.Helper()
 	// A connection that is used twice may have been closed in between, which would be a trouble that nobody gave.
-	r := &relay{target: strings.TrimPrefix(c.Endpoint, "http://"), onward: &http.Transport{DisableKeepAlives: true}}
+	r := &Relay{target: strings.TrimPrefix(c.Endpoint, "http://"), onward: &http.Transport{DisableKeepAlives: true}}
 	server := httptest.NewServer(r)
 	t.Cleanup(server.Close)
 	c.Endpoint = server.URL
 	return c, r
 }
 
-// give adds a trouble.
-func (r *relay) give(t trouble) {
+// Give adds a trouble.
+func (r *Relay) Give(t Trouble) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t.count = map[string]int{}
 	r.troubles = append(r.troubles, &t)
 }
 
-// calm ends all troubles and returns the names of the requests since the last time.
-func (r *relay) calm() []string {
+// Calm ends all troubles and returns the names of the requests since the last time.
+func (r *Relay) Calm() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	seen := r.seen
@@ -70,28 +69,28 @@ func (r *relay) calm() []string {
 }
 
 // next returns what happens to a request.
-func (r *relay) next(name string) effect {
+func (r *Relay) next(name string) Effect {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seen = append(r.seen, name)
 	for _, t := range r.troubles {
-		if t.request != "" && t.request != name {
+		if t.Request != "" && t.Request != name {
 			continue
 		}
 		bin := ""
-		if t.each {
+		if t.Each {
 			bin = name
 		}
 		t.count[bin]++
-		if n := t.count[bin] - t.pass; n > 0 && (t.times < 0 || n <= t.times) {
-			return t.do
+		if n := t.count[bin] - t.Pass; n > 0 && (t.Times < 0 || n <= t.Times) {
+			return t.Do
 		}
 	}
 	return nil
 }
 
 // ServeHTTP implements http.Handler.
-func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
 	if err != nil {
 		return // the client has gone
@@ -150,8 +149,8 @@ func name(r *http.Request) string {
 	return "GetObject"
 }
 
-// say answers with an error and does nothing.
-func say(status int, code string) effect {
+// Say answers with an error and does nothing.
+func Say(status int, code string) Effect {
 	return func(w http.ResponseWriter, _ *http.Request, _ func() *http.Response) { answer(w, status, code) }
 }
 
@@ -161,39 +160,39 @@ func answer(w http.ResponseWriter, status int, code string) {
 	fmt.Fprintf(w, "<Error><Code>%s</Code><Message>said by the test</Message></Error>", code)
 }
 
-// doAndSay does what was asked and answers with an error.
-func doAndSay(status int, code string) effect {
+// DoAndSay does what was asked and answers with an error.
+func DoAndSay(status int, code string) Effect {
 	return func(w http.ResponseWriter, _ *http.Request, pass func() *http.Response) {
 		pass().Body.Close()
 		answer(w, status, code)
 	}
 }
 
-// cut closes the connection and does nothing.
-func cut(http.ResponseWriter, *http.Request, func() *http.Response) { panic(http.ErrAbortHandler) }
+// Cut closes the connection and does nothing.
+func Cut(http.ResponseWriter, *http.Request, func() *http.Response) { panic(http.ErrAbortHandler) }
 
-// doAndCut does what was asked and closes the connection.
-func doAndCut(_ http.ResponseWriter, _ *http.Request, pass func() *http.Response) {
+// DoAndCut does what was asked and closes the connection.
+func DoAndCut(_ http.ResponseWriter, _ *http.Request, pass func() *http.Response) {
 	pass().Body.Close()
 	panic(http.ErrAbortHandler)
 }
 
-// hang does nothing until the client gives up.
-func hang(_ http.ResponseWriter, r *http.Request, _ func() *http.Response) { <-r.Context().Done() }
+// Hang does nothing until the client gives up.
+func Hang(_ http.ResponseWriter, r *http.Request, _ func() *http.Response) { <-r.Context().Done() }
 
-// doAndHang does what was asked and does not answer.
-func doAndHang(_ http.ResponseWriter, r *http.Request, pass func() *http.Response) {
+// DoAndHang does what was asked and does not answer.
+func DoAndHang(_ http.ResponseWriter, r *http.Request, pass func() *http.Response) {
 	pass().Body.Close()
 	<-r.Context().Done()
 }
 
-// pretend says that a part has arrived and forgets it.
-func pretend(w http.ResponseWriter, _ *http.Request, _ func() *http.Response) {
+// Pretend says that a part has arrived and forgets it.
+func Pretend(w http.ResponseWriter, _ *http.Request, _ func() *http.Response) {
 	w.Header().Set("ETag", `"d41d8cd98f00b204e9800998ecf8427e"`)
 }
 
-// doAndStop answers with the first n bytes of what was asked for.
-func doAndStop(n int64) effect {
+// DoAndStop answers with the first n bytes of what was asked for.
+func DoAndStop(n int64) Effect {
 	return func(w http.ResponseWriter, _ *http.Request, pass func() *http.Response) {
 		resp := pass()
 		resp.Body = struct {
@@ -204,17 +203,4 @@ func doAndStop(n int64) effect {
 		http.NewResponseController(w).Flush() // what is there must come
 		panic(http.ErrAbortHandler)
 	}
-}
-
-// all are the requests that the package makes.
-func all() []string {
-	return []string{
-		"AbortMultipartUpload", "CompleteMultipartUpload", "CreateMultipartUpload", "DeleteObject", "GetObject",
-		"HeadObject", "ListMultipartUploads", "ListObjectsV2", "ListParts", "PutObject", "UploadPart",
-	}
-}
-
-// missing returns which of all the requests were not made.
-func missing(seen []string) []string {
-	return slices.DeleteFunc(all(), func(name string) bool { return slices.Contains(seen, name) })
 }

@@ -1,0 +1,327 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package care_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/blob"
+	"dossier.dev/dossier/internal/blob/disk"
+	"dossier.dev/dossier/internal/blob/s3"
+	"dossier.dev/dossier/internal/blob/s3/s3test"
+	"dossier.dev/dossier/internal/config"
+	"dossier.dev/dossier/internal/registry/care"
+	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/store/sqlstore"
+	"dossier.dev/dossier/internal/testimage"
+)
+
+// victimEnv is an environment variable that makes this program a collector that
+// kills itself: a victim as JSON.
+const victimEnv = "DOSSIER_TEST_COLLECTOR"
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(victimEnv); text != "" {
+		os.Exit(collectUntilKilled(text))
+	}
+	os.Exit(m.Run())
+}
+
+// site is where a world lies, for more than one process.
+type site struct {
+	Path, URL string    // of the database
+	Dir       string    // of the blobs
+	Bucket    s3.Config // of the blobs, when there is no Dir
+}
+
+func (s site) open() (store.Store, blob.Store, error) {
+	db, err := sqlstore.Open(context.Background(), sqlstore.Config{Path: s.Path, URL: s.URL})
+	if err != nil {
+		return nil, nil, err
+	}
+	if s.Dir == "" {
+		blobs, err := s3.Open(context.Background(), s.Bucket)
+		return db, blobs, err
+	}
+	blobs, err := disk.Open(disk.Config{Dir: s.Dir})
+	return db, blobs, err
+}
+
+// victim is a process that collects once, and is killed at one of the points that
+// it comes by.
+type victim struct {
+	site
+	Add time.Duration // to the clock
+	At  int           // the number of the point, from 1; 0: none
+}
+
+// mortal counts the points by which a collection comes: before a transaction, within it when
+// all is written, after it, and before and after bytes are deleted.
+type mortal struct {
+	at     int
+	points []string
+}
+
+// point kills the process when its time has come.
+func (m *mortal) point(what string) {
+	if m.points = append(m.points, what); len(m.points) == m.at {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+}
+
+type mortalStore struct {
+	store.Store
+	*mortal
+}
+
+// Update implements store.Store.
+func (s mortalStore) Update(ctx context.Context, f func(store.Tx) error) error {
+	what := caller()
+	s.point(what + ": before")
+	err := s.Store.Update(ctx, func(tx store.Tx) error {
+		err := f(tx)
+		if err == nil {
+			s.point(what + ": written")
+		}
+		return err
+	})
+	if err == nil {
+		s.point(what + ": committed")
+	}
+	return err
+}
+
+// caller returns the method of the Collector that is under way.
+func caller() string {
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if _, method, ok := strings.Cut(f.Function, "care.(*Collector)."); ok {
+			method, _, _ = strings.Cut(method, ".")
+			return method
+		}
+		if !more {
+			return "?"
+		}
+	}
+}
+
+type mortalBlobs struct {
+	blob.Store
+	*mortal
+}
+
+// Delete implements blob.Store.
+func (s mortalBlobs) Delete(ctx context.Context, key string) error {
+	what := caller()
+	s.point(what + ": before bytes")
+	err := s.Store.Delete(ctx, key)
+	s.point(what + ": bytes deleted")
+	return err
+}
+
+// collectUntilKilled is the child process. When it lives it prints the points that
+// it came by.
+func collectUntilKilled(text string) int {
+	err := func() error {
+		var v victim
+		if err := json.Unmarshal([]byte(text), &v); err != nil {
+			return err
+		}
+		m := &mortal{at: v.At}
+		db, blobs, err := v.open()
+		if err != nil {
+			return err
+		}
+		c, err := care.New(care.Config{
+			Store: mortalStore{db, m}, Blobs: mortalBlobs{blobs, m}, Policy: killedPolicy(),
+			Now: func() time.Time { return time.Now().Add(v.Add) },
+		})
+		if err != nil {
+			return err
+		}
+		err = c.Tick(context.Background())
+		fmt.Println(strings.Join(m.points, "\n"))
+		return errors.Join(err, db.Close())
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// killedPolicy lets all go that has no tag, and tags but the last.
+func killedPolicy() config.Care {
+	p := untagged()
+	p.Retention[0].Tags = &config.TagRetention{Match: []string{"pr-*"}, KeepLast: 1}
+	p.Delay = time.Microsecond
+	return p
+}
+
+// TestCollectorKilled kills a collector at every point of a collection, on SQLite with a directory
+// and on PostgreSQL with an object store. Whoever collects next finds all that is needed, ends what was
+// begun, and leaves no bytes that nobody knows of.
+func TestCollectorKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: a process for each point takes long")
+	}
+	for _, s := range []struct {
+		name  string
+		first bool // kill only where a point is come by for the first time
+		site  func(t *testing.T) func(t *testing.T) site
+	}{
+		{"SQLite and disk", false, func(*testing.T) func(*testing.T) site {
+			return func(t *testing.T) site {
+				return site{Path: engines[0].config(t).Path, Dir: filepath.Join(t.TempDir(), "blobs")}
+			}
+		}},
+		{"PostgreSQL and S3", true, func(t *testing.T) func(*testing.T) site {
+			bucket := s3test.Start(t).Bucket(t, "blobs")
+			n := 0
+			return func(t *testing.T) site {
+				n++
+				bucket.Prefix = fmt.Sprint("world", n)
+				return site{URL: engines[1].config(t).URL, Bucket: bucket}
+			}
+		}},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			next := s.site(t)
+			points := killedWorld{site: next(t)}.collect(t, 0)
+			for _, want := range []string{
+				"takeAway: before", "takeAway: written", "takeAway: committed", "purge: before bytes", "purge: bytes deleted",
+				"purge: committed", "putBack: written", "lease: committed", "schedule: written", "orphans: before bytes", "orphans: bytes deleted",
+			} {
+				if !strings.Contains("\n"+strings.Join(points, "\n")+"\n", "\n"+want+"\n") {
+					t.Errorf("no collection comes by %q: %q", want, points)
+				}
+			}
+			for i, point := range points {
+				if s.first && slices.Contains(points[:i], point) {
+					continue
+				}
+				t.Run(fmt.Sprint(i+1, " ", point), func(t *testing.T) { killedWorld{site: next(t)}.collect(t, i+1) })
+			}
+		})
+	}
+}
+
+// killedWorld is a registry in which a collector is killed.
+type killedWorld struct {
+	site
+	*world
+}
+
+// collect has a collector killed at a point (0: none), checks what is left, and collects what
+// is left to collect. It returns the points by which the collector came that was not killed.
+func (k killedWorld) collect(t *testing.T, at int) []string {
+	db, blobs, err := k.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := blobs.(io.Closer).Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	k.world = newWorldWith(t, db, blobs)
+	k.now = time.Now()
+	keep := k.fill()
+	k.pass(50 * time.Hour) // no lease lasts, and bytes without a row are old
+	v := victim{site: k.site, Add: k.clock().Sub(time.Now()), At: at}
+	points := v.run(t)
+	k.pass(time.Hour) // so has the lease of its job
+	check := func(when string) {
+		t.Helper()
+		for d, repository := range keep {
+			if !k.there(repository, d) {
+				t.Errorf("%s %s is gone from %s", when, d, repository)
+			}
+		}
+		k.checkWhole()
+	}
+	check("after the kill")
+	for range 5 { // a tag, its manifest, the parts of that, their bytes
+		k.pass(50 * time.Hour)
+		if err := k.collector(killedPolicy()).Tick(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("in the end")
+	k.checkNothingLeft(killedPolicy())
+	return points
+}
+
+// fill pushes what is to stay, which it returns, and what is to go.
+func (k killedWorld) fill() map[dossier.Digest]string {
+	keep := map[dossier.Digest]string{}
+	stays := func(repository string, c *testimage.Content) *testimage.Content {
+		for _, part := range c.Manifests {
+			keep[part.Digest] = repository
+		}
+		for _, part := range c.Blobs {
+			keep[part.Digest] = repository
+		}
+		return c
+	}
+	app := stays("a", k.push("a", "v1", image("one", "two")))
+	stays("a", k.push("a", "multi", indexOf(image("three"), image("four"))))
+	stays("a", k.push("a", "", artifact("signature", app)))
+	k.push("a", "", image("two", "five")) // goes, but for what it shares
+	k.push("a", "", indexOf(image("six")))
+	k.push("b", "pr-1", image("seven"))
+	k.pass(time.Second)
+	stays("b", k.push("b", "pr-2", image("eight")))
+	k.upload("b", "loose")
+	deleted := k.upload("b", "deleted")
+	if a := k.do(http.MethodDelete, "/v2/b/blobs/"+string(deleted), ""); a.status != http.StatusAccepted {
+		k.t.Fatalf("DELETE: %d", a.status)
+	}
+	k.overwrite(blob.NewKey(), []byte("bytes whose row was never written"))
+	return keep
+}
+
+// run runs the victim to its end and returns the points that it came by.
+func (v victim) run(t *testing.T) []string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, log bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
+	cmd.Stdout, cmd.Stderr = &out, &log
+	err = cmd.Run()
+	if v.At == 0 {
+		if err != nil {
+			t.Fatalf("it is not killed, and fails: %v\n%s", err, log.Bytes())
+		}
+		return strings.Split(strings.TrimSpace(out.String()), "\n")
+	}
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+		t.Fatalf("it was to be killed: %v\n%s", err, log.Bytes())
+	}
+	return nil
+}
