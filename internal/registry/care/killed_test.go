@@ -248,7 +248,7 @@ func (k killedWorld) collect(t *testing.T, at int) []string {
 	k.now = time.Now()
 	keep := k.fill()
 	k.pass(50 * time.Hour) // no lease lasts, and bytes without a row are old
-	v := victim{site: k.site, Add: k.clock().Sub(time.Now()), At: at}
+	v := victim{site: k.site, Add: time.Until(k.clock()), At: at}
 	points := v.run(t)
 	k.pass(time.Hour) // so has the lease of its job
 	check := func(when string) {
