@@ -39,6 +39,12 @@ const (
 	// FactAttached says that a bill of materials was found attached to an image.
 	// Subject: the image or index. Body: AttachedBill as JSON.
 	FactAttached FactKind = "image.bill"
+	// FactVEX is a VEX document that others wrote. Subject: the document, as
+	// attached. Body: its exact bytes.
+	FactVEX FactKind = "vex"
+	// FactAttachedVEX says that a VEX document was found attached to an image.
+	// Subject: the image or index. Body: AttachedVEX as JSON.
+	FactAttachedVEX FactKind = "image.vex"
 	// FactName says that a digest was found under a repository name.
 	// Subject: what was found. Body: NameBody as JSON.
 	FactName FactKind = "image.name"

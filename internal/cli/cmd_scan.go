@@ -49,7 +49,7 @@ the exit code is 3 when a finding is all of the words that it gives: a severity
 	out.register(cmd.Flags())
 	fail.register(cmd.Flags())
 	cmd.Flags().StringVar(&q.Platform, "platform", "", "`os/arch` of an image for several (default: linux/amd64, or else the first)")
-	cmd.Flags().StringArrayVar(&q.VEX, "vex", nil, "`file` with a VEX document (OpenVEX, CSAF, CycloneDX) that says what does not count; may be given again")
+	cmd.Flags().StringArrayVar(&q.VEX, "vex", nil, "`file` with a VEX document (OpenVEX, CSAF, CycloneDX) that says what does not count, or \"attached\" for those attached to the image; may be given again")
 	cmd.Flags().StringArrayVar(&q.Ignore, "ignore", nil, "`file` that lists what to ignore, each with owner, reason and expiry; may be given again")
 	cmd.Flags().DurationVar(&q.MaxAge, "max-age", 72*time.Hour, "how old advisories may be before that is said")
 	return cmd

@@ -80,6 +80,23 @@ func saidImage() testimage.Builder {
 	return x
 }
 
+// vexedImage is the shop with a VEX document about it.
+func vexedImage() testimage.Builder {
+	shop := shopImage("", shopManifest("2.0.0"))
+	c, err := shop.Build()
+	if err != nil {
+		panic(err)
+	}
+	doc := `{"@context":"https://openvex.dev/ns/v0.2.0","@id":"https://example.org/3","author":"Shop","timestamp":"2026-01-01T00:00:00Z","version":1,"statements":[` +
+		`{"vulnerability":{"name":"CVE-2024-1111"},"products":[{"@id":"pkg:oci/shop","hashes":{"sha-256":"` + c.Digest().Hex() + `"},"subcomponents":[{"@id":"pkg:npm/shop"}]}],` +
+		`"status":"not_affected","justification":"inline_mitigations_already_exist"}]}`
+	statement := `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://openvex.dev/ns/v0.2.0","subject":[],"predicate":` + doc + `}`
+	broken := `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://openvex.dev/ns/v0.2.0","subject":[],"predicate":{"@context":"https://openvex.dev/ns/v0.2.0","statements":[{}]}}`
+	x := testimage.Of(shop)
+	x.Entries = append(x.Entries, testimage.Attestation(c.Digest(), []byte(statement), []byte(broken)))
+	return x
+}
+
 func spdxEntry(purl string) string {
 	return `{"name":"x","externalRefs":[{"referenceType":"purl","referenceLocator":"` + purl + `"}]}`
 }
@@ -98,6 +115,7 @@ func samples() map[string]testimage.Builder {
 		"shop2":     shopImage("", shopManifest("2.1.0")),
 		"multishop": testimage.Of(shopImage("linux/amd64", shopManifest("2.0.0")), shopImage("linux/arm64", shopManifest("2.1.0"))),
 		"saidshop":  saidImage(),
+		"vexedshop": vexedImage(),
 		"torn":      shopImage("", `{"name": "shop", "versi`),
 		"env":       testimage.Image{Created: built(), Env: []string{"NGINX_VERSION=1.27.0"}, Layers: baseImage("linux/amd64").Layers},
 		"bare":      testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"x": testimage.Text("x")}}}},

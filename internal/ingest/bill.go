@@ -6,17 +6,14 @@ package ingest
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"time"
 
 	"dossier.dev/dossier"
-	"dossier.dev/dossier/internal/contents/bill"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/origin"
-	"dossier.dev/dossier/internal/record"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -94,6 +91,8 @@ type attached struct {
 	on    dossier.Digest
 	blob  image.Descriptor
 	bytes []byte
+	bill  bool                 // it is a bill of materials, or says so
+	vex   *dossier.AttachedVEX // it is a VEX document, or says so; a CycloneDX document may be both
 }
 
 func (g *Ingest) billsOf(ctx context.Context, ref string, manifest dossier.Digest) (finisher, error) {
@@ -129,17 +128,16 @@ func (g *Ingest) billsOf(ctx context.Context, ref string, manifest dossier.Diges
 			g.Logger.WarnContext(ctx, "an image has more bills of materials than are read", "manifest", manifest, "limit", maxBills)
 			break
 		}
-		isBill, err := a.read(ctx, from)
-		if err != nil {
+		if err := a.read(ctx, from); err != nil {
 			return nil, err
 		}
-		if isBill {
+		if a.bill || a.vex != nil {
 			keep = append(keep, a)
 		}
 	}
 	return func(tx store.Tx) error {
 		for _, a := range keep {
-			if err := record.Attached(ctx, tx, a.on, a.AttachedBill, a.bytes, g.now()); err != nil {
+			if err := a.record(ctx, tx, g.now()); err != nil {
 				return err
 			}
 		}
@@ -257,7 +255,7 @@ const maxOpened = 50
 // may say nothing.
 func mayHoldBill(artifactType string) bool {
 	artifactType, _, _ = strings.Cut(artifactType, ";")
-	return isBill(artifactType) || isStatement(artifactType) ||
+	return isBill(artifactType) || isVEX(artifactType) || isStatement(artifactType) ||
 		slices.Contains([]string{"", "application/vnd.oci.empty.v1+json", "application/vnd.oci.image.config.v1+json"}, artifactType)
 }
 
@@ -297,50 +295,16 @@ func documentsOf(ctx context.Context, from Artifacts, d dossier.Digest, like att
 	for _, l := range m.Layers {
 		mediaType, _, _ := strings.Cut(l.MediaType, ";")
 		predicate := cmp.Or(l.Annotations["in-toto.io/predicate-type"], l.Annotations["predicateType"], m.Annotations["dev.sigstore.bundle.predicateType"])
-		if !isBill(mediaType) && !(isStatement(mediaType) && isBillPredicate(predicate)) {
+		says := isVEX(mediaType) || isVEXPredicate(predicate)
+		if !isBill(mediaType) && !isVEX(mediaType) && !(isStatement(mediaType) && (isBillPredicate(predicate) || says)) {
 			continue
 		}
 		a := like
+		if says {
+			a.vex = &dossier.AttachedVEX{}
+		}
 		a.Manifest, a.Document, a.blob = d, l.Digest, image.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size}
 		out = append(out, a)
 	}
 	return out[:min(len(out), maxBills)], nil
-}
-
-// read reads the document, and reports whether it is a bill of materials. One
-// that cannot be made sense of is no error: it is kept that it is there, and why
-// it was not read. A statement about something else is none.
-func (a *attached) read(ctx context.Context, from Artifacts) (bool, error) {
-	if a.blob.Size > maxBill {
-		a.Problem = fmt.Sprintf("it has %d bytes, at most %d are read", a.blob.Size, maxBill)
-		return true, nil
-	}
-	body, err := from.Blob(ctx, a.blob)
-	if err == nil {
-		a.bytes, err = io.ReadAll(io.LimitReader(body, maxBill+1))
-		body.Close()
-	}
-	switch kind := dossier.KindOf(err); {
-	case err == nil:
-	case kind == dossier.KindNotFound, kind == dossier.KindCorrupt, kind == dossier.KindLimit:
-		a.Problem, a.bytes = err.Error(), nil
-		return true, nil
-	default:
-		return false, err
-	}
-	if len(a.bytes) > maxBill {
-		a.Problem, a.bytes = fmt.Sprintf("it has more than %d bytes", maxBill), nil
-		return true, nil
-	}
-	if !a.Document.Matches(a.bytes) {
-		a.Problem, a.bytes = "its bytes are not those of its digest", nil
-		return true, nil
-	}
-	b, err := bill.Parse(a.bytes, bill.Limits{})
-	if err != nil {
-		a.Problem = err.Error()
-		return dossier.KindOf(err) != dossier.KindUnsupported || isBill(a.blob.MediaType), nil
-	}
-	a.Format, a.Tools, a.Packages = b.Format, b.Tools, len(b.Packages)
-	return true, nil
 }

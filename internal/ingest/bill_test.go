@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -91,6 +92,61 @@ func (w *world) bills(ds ...dossier.Digest) []string {
 	})
 	slices.Sort(out)
 	return out
+}
+
+// TestAttachedVEX finds VEX documents beside bills of materials: one may be both.
+func TestAttachedVEX(t *testing.T) {
+	w := newWorld(t, func(c *ingest.Config) { c.Layer, c.Artifacts = readLayers(t, nil), readArtifacts }, testimage.RegistryOptions{})
+	app, err := onDebian("app").Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const open = `{"@context":"https://openvex.dev/ns/v0.2.0","author":"A","statements":[{"vulnerability":{"name":"CVE-1"},"products":[{"@id":"pkg:npm/a"}],"status":"fixed"}]}`
+	const both = `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"bom-ref":"a","type":"library","purl":"pkg:npm/a@1"}],
+		"vulnerabilities":[{"id":"CVE-1","analysis":{"state":"resolved"},"affects":[{"ref":"a"}]}]}`
+	index := testimage.Of(onDebian("app"))
+	index.Entries = append(index.Entries, testimage.Attestation(app.Digest(),
+		statementOf("https://openvex.dev/ns/v0.2.0", open), statementOf("https://openvex.dev/ns", `{}`), statementOf("https://slsa.dev/provenance/v1", open)))
+	w.push("app", "1", index)
+	w.attach("r1", testimage.Artifact{ArtifactType: "application/vnd.cyclonedx+json", Subject: &app.Root,
+		Layers: []testimage.Blob{{MediaType: "application/vnd.cyclonedx+json", Bytes: []byte(both)}}})
+	w.attach("r2", testimage.Artifact{ArtifactType: "application/csaf+json", Subject: &app.Root,
+		Layers: []testimage.Blob{{MediaType: "application/csaf+json", Bytes: []byte(`{"document":`)}}})
+	for range 2 { // again, and nothing is doubled
+		if _, err := w.ingest.Inspect(t.Context(), w.registry.Host+"/app:1", true); err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(2 * time.Hour)
+	}
+	got := []string{}
+	w.view(func(r store.Reader) error {
+		got = got[:0]
+		for f, err := range r.Holding(t.Context(), []dossier.Digest{app.Digest()}, dossier.Times{}, dossier.FactAttachedVEX) {
+			var a dossier.AttachedVEX
+			if err != nil || json.Unmarshal(f.Body, &a) != nil {
+				t.Fatalf("%v: %s", err, f.Body)
+			}
+			got = append(got, fmt.Sprintf("%s %s %d %v", a.How, a.Format, a.Statements, a.Problem != ""))
+			kept := 0
+			for doc, err := range r.Holding(t.Context(), []dossier.Digest{a.Document}, dossier.Times{}, dossier.FactVEX) {
+				if err != nil || !a.Document.Matches(doc.Body) {
+					t.Errorf("the document is not what its digest says: %v", err)
+				}
+				kept++
+			}
+			if kept != 1 {
+				t.Errorf("%d documents are kept", kept)
+			}
+		}
+		return nil
+	})
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"buildkit  0 true", "buildkit OpenVEX 0.2.0 1 false", "referrer  0 true", "referrer CycloneDX 1.6 1 false"}, got); diff != "" {
+		t.Errorf("VEX (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"referrer CycloneDX 1.6"}, w.bills(app.Digest())); diff != "" {
+		t.Errorf("bills (-want +got):\n%s", diff)
+	}
 }
 
 // TestAttachedBills finds bills of materials in all the ways in which they are

@@ -63,18 +63,34 @@ func ReadContents(ctx context.Context, tx store.Tx, manifest dossier.Digest, nam
 // Attached records that a bill of materials was found attached to an image or an
 // index, and the document itself. document is nil when it was not read.
 func Attached(ctx context.Context, tx store.Tx, on dossier.Digest, a dossier.AttachedBill, document []byte, at time.Time) error {
+	return attached{on, a.Document, dossier.FactBill, dossier.FactAttached}.record(ctx, tx, a, document, at)
+}
+
+// AttachedVEX records the same of a VEX document.
+func AttachedVEX(ctx context.Context, tx store.Tx, on dossier.Digest, a dossier.AttachedVEX, document []byte, at time.Time) error {
+	return attached{on, a.Document, dossier.FactVEX, dossier.FactAttachedVEX}.record(ctx, tx, a, document, at)
+}
+
+// attached is a document and what it is attached to, with the kinds of facts that
+// say so.
+type attached struct {
+	on, document dossier.Digest
+	kind, link   dossier.FactKind
+}
+
+func (d attached) record(ctx context.Context, tx store.Tx, what any, document []byte, at time.Time) error {
 	if document != nil {
-		_, _, err := tx.Record(ctx, dossier.Statement{Subject: a.Document, Kind: dossier.FactBill, Source: ContentSource, Body: document})
+		_, _, err := tx.Record(ctx, dossier.Statement{Subject: d.document, Kind: d.kind, Source: ContentSource, Body: document})
 		if err != nil {
 			return err
 		}
 	}
-	body, err := json.Marshal(a)
+	body, err := json.Marshal(what)
 	if err != nil {
-		return &dossier.Error{Kind: dossier.KindInternal, Op: "recording bill of materials", Subject: string(on), Err: err}
+		return &dossier.Error{Kind: dossier.KindInternal, Op: "recording attached document", Subject: string(d.on), Err: err}
 	}
-	source := "attached:" + string(a.Document)
-	for f, err := range tx.Holding(ctx, []dossier.Digest{on}, dossier.Times{}, dossier.FactAttached) {
+	source := "attached:" + string(d.document)
+	for f, err := range tx.Holding(ctx, []dossier.Digest{d.on}, dossier.Times{}, d.link) {
 		if err != nil {
 			return err
 		}
@@ -82,6 +98,6 @@ func Attached(ctx context.Context, tx store.Tx, on dossier.Digest, a dossier.Att
 			return nil // seen before
 		}
 	}
-	_, _, err = tx.Record(ctx, dossier.Statement{Subject: on, Kind: dossier.FactAttached, Source: source, ValidAt: at, Body: body})
+	_, _, err = tx.Record(ctx, dossier.Statement{Subject: d.on, Kind: d.link, Source: source, ValidAt: at, Body: body})
 	return err
 }

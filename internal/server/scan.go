@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,12 +25,15 @@ import (
 
 const opScan = "scanning"
 
+// AttachedVEX stands for the VEX documents that are attached to an image.
+const AttachedVEX = "attached"
+
 // ScanQuery says what is scanned, and how.
 type ScanQuery struct {
 	Target   string        // a directory, a bill of materials, or an image as people write references
 	Platform string        // of an image for several, as for SBOMQuery
 	MaxAge   time.Duration // how old feeds of advisories may be; 0: any age
-	VEX      []string      // files of VEX documents
+	VEX      []string      // files of VEX documents; AttachedVEX: those that are attached to the image
 	Ignore   []string      // files of what to ignore
 	// Stale gets why an image was not read again, when the answer is what is
 	// stored. nil: nobody wants to know.
@@ -44,6 +48,7 @@ type artifact struct {
 	missed   []dossier.Missed
 	notes    []string
 	subject  vex.Subject
+	vex      []vex.Source              // attached to it
 	bases    map[dossier.Digest]string // the known image that has a layer in the same place
 }
 
@@ -51,7 +56,8 @@ type artifact struct {
 // server. KindNotFound: there are no advisories, or no such thing. KindInvalid: a
 // file of VEX or of what to ignore is none.
 func Scan(ctx context.Context, c Config, q ScanQuery) (list dossier.FindingList, err error) {
-	rules, err := ReadRules(q.VEX, q.Ignore)
+	files := slices.DeleteFunc(slices.Clone(q.VEX), func(path string) bool { return path == AttachedVEX })
+	rules, err := ReadRules(files, q.Ignore)
 	if err != nil {
 		return dossier.FindingList{}, err
 	}
@@ -74,6 +80,11 @@ func Scan(ctx context.Context, c Config, q ScanQuery) (list dossier.FindingList,
 	}
 	list.Artifact, list.Digest, list.Missed = found.name, found.digest, found.missed
 	list.Notes = append(list.Notes, found.notes...)
+	if len(files) < len(q.VEX) {
+		rules.Documents = append(rules.Documents, found.vex...)
+	} else if n := len(found.vex); n > 0 {
+		list.Notes = append(list.Notes, fmt.Sprintf("VEX documents are attached to the image (%d) and not applied: --vex %s applies them", n, AttachedVEX))
+	}
 	rules.Judge(&list, found.subject, options.Now)
 	scan.Advise(&list, found.bases)
 	return list, nil
@@ -237,6 +248,11 @@ func readImage(ctx context.Context, c Config, q ScanQuery) (out artifact, err er
 		return artifact{}, err
 	}
 	out = artifact{name: q.Target, digest: held.Digest, missed: held.Missed, subject: subjectOf(q.Target, held), bases: map[dossier.Digest]string{}}
+	var problems []string
+	if out.vex, problems, err = e.VEX(ctx, []dossier.Digest{held.Manifest, held.Digest}); err != nil {
+		return artifact{}, err
+	}
+	out.notes = append(out.notes, problems...)
 	for _, l := range held.Layers {
 		if l.Base != "" {
 			out.bases[l.Digest] = l.Base

@@ -1,0 +1,65 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package answer
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/vex"
+)
+
+// VEX returns the VEX documents that are attached to one of the digests, each
+// once, and in a sentence each those that are there and cannot be read.
+func (a Answerer) VEX(ctx context.Context, on []dossier.Digest) (documents []vex.Source, problems []string, err error) {
+	err = a.Store.View(ctx, func(r store.Reader) error {
+		documents, problems = nil, nil
+		seen := map[dossier.Digest]bool{}
+		for f, err := range r.Holding(ctx, distinct(on), dossier.Times{}, dossier.FactAttachedVEX) {
+			if err != nil {
+				return err
+			}
+			var about dossier.AttachedVEX
+			if json.Unmarshal(f.Body, &about) != nil || seen[about.Document] {
+				continue
+			}
+			seen[about.Document] = true
+			where := "attached (" + about.How + ") " + about.Document.Short()
+			d, problem, err := vexDocument(ctx, r, about)
+			if err != nil {
+				return err
+			}
+			if problem != "" {
+				problems = append(problems, "VEX document "+where+" was not read: "+problem)
+				continue
+			}
+			documents = append(documents, vex.Source{Document: d, Where: where})
+		}
+		return nil
+	})
+	slices.SortFunc(documents, func(a, b vex.Source) int { return strings.Compare(string(a.SHA256), string(b.SHA256)) })
+	return documents, problems, err
+}
+
+// vexDocument reads a document that was kept. problem says why that cannot be.
+func vexDocument(ctx context.Context, r store.Reader, about dossier.AttachedVEX) (d vex.Document, problem string, err error) {
+	if about.Problem != "" {
+		return d, about.Problem, nil
+	}
+	problem = "its bytes were not kept"
+	for f, err := range r.Holding(ctx, []dossier.Digest{about.Document}, dossier.Times{}, dossier.FactVEX) {
+		if err != nil {
+			return d, "", err
+		}
+		if d, err = vex.Parse(f.Body, vex.Limits{}); err != nil {
+			return d, err.Error(), nil
+		}
+		problem = ""
+	}
+	return d, problem, nil
+}
