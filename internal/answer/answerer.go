@@ -25,6 +25,15 @@ type Answerer struct {
 	// parsed once an answer.
 	Parser *Parser
 	Order  Order // of versions; nil: ranges of versions cannot be searched for
+	// Advisories has the advisories with which packages were compared. nil: Store.
+	Advisories store.Store
+}
+
+// gatherer returns one that reads from a state of the store.
+func (a Answerer) gatherer(r store.Reader, at dossier.Times) *gatherer {
+	g := newGatherer(r, at, a.now())
+	g.advisories = a.Advisories
+	return g
 }
 
 // imagesPerBatch bounds how much evidence is in memory at a time.
@@ -35,7 +44,7 @@ const imagesPerBatch = 100
 func (a Answerer) Images(ctx context.Context, q dossier.ImagesQuery) (dossier.ImageList, error) {
 	var list dossier.ImageList
 	err := a.Store.View(ctx, func(r store.Reader) error {
-		g := newGatherer(r, q.At, a.now())
+		g := a.gatherer(r, q.At)
 		list = dossier.ImageList{AsOf: g.asOf, Clusters: []dossier.Cluster{}, Images: []dossier.Dossier{}}
 		var err error
 		if list.Clusters, err = clusters(ctx, r, q.Clusters); err != nil {
@@ -74,7 +83,7 @@ func (a Answerer) gather(ctx context.Context, ds []dossier.Digest, at dossier.Ti
 	evidence := make([]Evidence, 0, len(ds))
 	err := a.Store.View(ctx, func(r store.Reader) error {
 		evidence = evidence[:0]
-		g := newGatherer(r, at, a.now())
+		g := a.gatherer(r, at)
 		if err := g.readPlacesOf(ctx, ds); err != nil {
 			return err
 		}

@@ -286,14 +286,11 @@ func deleteFacts(facts []dossier.Fact, subject dossier.Digest, kind dossier.Fact
 func judgeCases() []judgeCase {
 	var out []judgeCase
 	for question, cases := range map[dossier.Question][]judgeCase{
-		dossier.What:     whatCases(),
-		dossier.Origin:   originCases(),
-		dossier.Rebuild:  rebuildCases(),
-		dossier.Currency: currencyCases(),
-		dossier.Vulnerabilities: {
-			{row: "not-scanned", sample: nginx()},
-			{row: "not-scanned", variant: "not-read", sample: nginx(), change: unread},
-		},
+		dossier.What:            whatCases(),
+		dossier.Origin:          originCases(),
+		dossier.Rebuild:         rebuildCases(),
+		dossier.Currency:        currencyCases(),
+		dossier.Vulnerabilities: vulnerabilityCases(),
 	} {
 		for _, c := range cases {
 			c.question = question

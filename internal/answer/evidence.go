@@ -31,7 +31,11 @@ type Evidence struct {
 	Places    []dossier.Place       `json:"places"`
 	FirstRun  time.Time             `json:"firstRun,omitzero"` // first seen running anywhere
 	Bases     []Base                `json:"bases"`
-	Problems  []Problem             `json:"problems"` // why something could not be read, the newest first
+	// Exposures are what advisories say of what platforms hold: one for each whose
+	// layers were read. Feeds are all that there are of advisories.
+	Exposures []Exposure     `json:"exposures,omitempty"`
+	Feeds     []dossier.Feed `json:"feeds,omitempty"`
+	Problems  []Problem      `json:"problems"` // why something could not be read, the newest first
 }
 
 // evidenceKinds are the kinds of fact that questions are judged by. What runs is
@@ -101,12 +105,16 @@ type Policy struct {
 	// MaxCheckAge is how long the last look at a tag counts as recent. Zero
 	// means one day; negative means forever.
 	MaxCheckAge time.Duration `json:"maxCheckAge,omitempty"`
+	// MaxFeedAge is how long the last update of advisories counts as recent. Zero
+	// means three days; negative means forever.
+	MaxFeedAge time.Duration `json:"maxFeedAge,omitempty"`
 }
 
 // The defaults of Policy.
 const (
 	DefaultMaxAge      = 365 * 24 * time.Hour
 	DefaultMaxCheckAge = 24 * time.Hour
+	DefaultMaxFeedAge  = 72 * time.Hour
 )
 
 // older reports whether age exceeds a limit of the policy.

@@ -28,6 +28,10 @@ type gatherer struct {
 	requested map[string]*asking // by Place.Requested
 	asked     map[string]*asking // by Place.Asked
 	problems  *problems          // nil: not read yet
+
+	advisories store.Store       // nil: r has them
+	matched    *store.MatchState // nil: not read yet
+	feeds      []dossier.Feed    // of matched
 }
 
 func newGatherer(r store.Reader, at dossier.Times, now time.Time) *gatherer {
@@ -91,7 +95,7 @@ func (g *gatherer) gather(ctx context.Context, roots []root, with *Parser) ([]Ev
 	}
 	b.addPlaces(roots)
 	steps := []func(context.Context) error{
-		b.addImages, b.addFacts, b.addNames, b.addTags, b.addRequests, b.addRuns, b.addBases,
+		b.addImages, b.addFacts, b.addExposures, b.addNames, b.addTags, b.addRequests, b.addRuns, b.addBases,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -26,7 +26,7 @@ func (a Answerer) History(ctx context.Context, ref string, at time.Time) (dossie
 	}
 	var h dossier.History
 	err := a.Store.View(ctx, func(r store.Reader) error {
-		g := newGatherer(r, dossier.Times{Valid: at}, a.now())
+		g := a.gatherer(r, dossier.Times{Valid: at})
 		subject, err := knownAs(ctx, r, ref)
 		if err != nil {
 			return err
@@ -45,7 +45,7 @@ func (a Answerer) History(ctx context.Context, ref string, at time.Time) (dossie
 func (a Answerer) HistoryOf(ctx context.Context, subject string, d dossier.Digest, at time.Time) (dossier.History, error) {
 	var h dossier.History
 	err := a.Store.View(ctx, func(r store.Reader) error {
-		g := newGatherer(r, dossier.Times{Valid: at}, a.now())
+		g := a.gatherer(r, dossier.Times{Valid: at})
 		h = g.emptyHistory(subject)
 		return g.history(ctx, &h, subject, d)
 	})
@@ -67,7 +67,7 @@ func (a Answerer) repositoryHistory(ctx context.Context, subject, repository str
 		if err != nil {
 			return err
 		}
-		g := newGatherer(r, dossier.Times{Valid: at}, a.now())
+		g := a.gatherer(r, dossier.Times{Valid: at})
 		h = g.emptyHistory(ref.Name())
 		seen, err := r.TagHistory(ctx, ref.Name(), "", maxIntervals+1)
 		if err != nil {

@@ -19,7 +19,7 @@ import (
 func (a Answerer) Lookup(ctx context.Context, ref string, at dossier.Times) (dossier.Digest, error) {
 	var d dossier.Digest
 	err := a.Store.View(ctx, func(r store.Reader) (err error) {
-		d, err = lookup(ctx, r, ref, newGatherer(r, at, a.now()).then)
+		d, err = lookup(ctx, r, ref, a.gatherer(r, at).then)
 		return err
 	})
 	return d, err

@@ -18,6 +18,8 @@ type memory struct {
 	names  map[dossier.Digest][]store.Name
 	tags   map[dossier.Digest][]dossier.TagInterval // that point at the digest
 	points map[store.NameTag]*dossier.TagInterval   // where the tag points; nil: not known
+
+	exposures map[dossier.Digest]store.SetExposure // by set of packages
 }
 
 func newMemory() memory {
@@ -27,6 +29,8 @@ func newMemory() memory {
 		names:  map[dossier.Digest][]store.Name{},
 		tags:   map[dossier.Digest][]dossier.TagInterval{},
 		points: map[store.NameTag]*dossier.TagInterval{},
+
+		exposures: map[dossier.Digest]store.SetExposure{},
 	}
 }
 

@@ -40,7 +40,7 @@ func (a Answerer) Inventory(ctx context.Context, q dossier.SBOMQuery, d dossier.
 func (a Answerer) inventory(ctx context.Context, q dossier.SBOMQuery, d dossier.Digest, programs bool) (dossier.SBOM, error) {
 	var out dossier.SBOM
 	err := a.Store.View(ctx, func(r store.Reader) error {
-		g := newGatherer(r, q.At, a.now())
+		g := a.gatherer(r, q.At)
 		of := d
 		var err error
 		if of == "" {

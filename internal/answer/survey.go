@@ -23,6 +23,7 @@ type survey struct {
 	configs   []config
 	programs  []program
 	held      []held
+	exposed   []Exposure // of the platforms in use
 	manifests map[dossier.Digest]*origin.Manifest
 	base      *Base // with the most layers; nil when none is known
 
@@ -83,6 +84,11 @@ func read(e Evidence, p Policy, with *Parser) *survey {
 			s.programs = append(s.programs, program{body.program, f})
 		case dossier.FactContents:
 			s.held = append(s.held, s.heldBy(f, &body.contents))
+		}
+	}
+	for _, x := range s.Exposures {
+		if has(manifests, x.On) {
+			s.exposed = append(s.exposed, x)
 		}
 	}
 	s.findBase()

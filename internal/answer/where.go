@@ -43,7 +43,7 @@ func (a Answerer) Where(ctx context.Context, term string, limit int) (dossier.Fo
 			found, list.Truncated = found[:limit], true
 		}
 		list.Truncated = list.Truncated || len(hits) >= 4*limit || packages.more
-		g := newGatherer(r, dossier.Times{}, a.now())
+		g := a.gatherer(r, dossier.Times{})
 		list.Found, err = g.describe(ctx, found, packages.at)
 		return err
 	})

@@ -36,7 +36,7 @@ func dossierArchitecture() architecture {
 			{"samples", []string{"internal/demo"}}, // its test reads its world as the product does
 			{"faces", []string{"internal/api"}},
 			{"answers", []string{"internal/answer", "internal/render"}},
-			{"work", []string{"internal/ingest", "internal/registry", "internal/scan"}},
+			{"work", []string{"internal/ingest", "internal/registry", "internal/scan", "internal/finding"}},
 			{"recording", []string{"internal/audit", "internal/record", "internal/feed", "internal/translog"}},
 			{"reading evidence", []string{"internal/contents", "internal/origin"}},
 			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory", "internal/vex"}},

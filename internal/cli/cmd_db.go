@@ -54,7 +54,7 @@ that may be, and allow it with --allow-shrink.`,
 				if err := f.From(from); err != nil {
 					return err
 				}
-				return p.updateFeeds(cmd.Context(), f, ecosystems, out)
+				return errors.Join(p.updateFeeds(cmd.Context(), f, ecosystems, out), p.match(cmd.Context()))
 			})
 		},
 	}
@@ -97,7 +97,7 @@ is in it. A feed replaces the one of the same name.`,
 						return p.reportFeed(r, out)
 					}))
 				}
-				return errors.Join(p.reportFeeds(reports, out), err)
+				return errors.Join(p.reportFeeds(reports, out), err, p.match(cmd.Context()))
 			})
 		},
 	}
@@ -182,6 +182,15 @@ func (p *program) updateFeeds(ctx context.Context, f *server.Feeds, ecosystems [
 		}
 	}
 	return errors.Join(p.reportFeeds(reports, out), failed)
+}
+
+// match compares the packages that are stored with the advisories as they are now.
+func (p *program) match(ctx context.Context) error {
+	engine, err := p.engine(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(engine.Match(ctx), engine.Close())
 }
 
 // reportFeed says what came of one feed: on stderr what could not be read, and

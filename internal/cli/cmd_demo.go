@@ -116,7 +116,11 @@ func (p *program) demoDir() (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", &dossier.Error{Kind: dossier.KindStorage, Op: "making directory", Subject: dir, Err: err, Hint: "choose a directory you may write to with --data"}
 	}
-	for _, name := range []string{server.DatabaseFile, server.DatabaseFile + "-wal", server.DatabaseFile + "-shm", demoManifests} {
+	own := []string{demoManifests}
+	for _, database := range []string{server.DatabaseFile, server.AdvisoryFile} {
+		own = append(own, database, database+"-wal", database+"-shm")
+	}
+	for _, name := range own {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return "", &dossier.Error{Kind: dossier.KindStorage, Op: "removing the last demo", Subject: dir, Err: err}
 		}

@@ -25,24 +25,44 @@ type Rematched struct {
 // alone: those of an AdvisoryChange. It reads only advisories that share a name
 // with them, and finds what match.Match would among all.
 func Rematch(ctx context.Context, r store.AdvisoryReader, p dossier.Package, names []string, at time.Time) (Rematched, error) {
-	out := Rematched{Names: slices.Clone(names)}
-	var list []dossier.Advisory
+	a, err := ReadAbout(ctx, r, match.Keys(p), names, at)
+	if err != nil {
+		return Rematched{}, err
+	}
+	return a.Rematch(p), nil
+}
+
+// About is all that advisories under some keys say of some vulnerabilities.
+type About struct {
+	// Names, in order, are all names of the vulnerabilities.
+	Names      []string
+	Advisories []dossier.Advisory
+}
+
+// ReadAbout reads what advisories under keys, as they were known at a time, say of
+// the vulnerabilities with one of the names, and of those that are the same.
+func ReadAbout(ctx context.Context, r store.AdvisoryReader, keys []match.Key, names []string, at time.Time) (About, error) {
+	out := About{Names: slices.Clone(names)}
 	for {
 		slices.Sort(out.Names)
 		out.Names = slices.Compact(out.Names)
 		var err error
-		if list, err = r.Advisories(ctx, store.AdvisoryQuery{Keys: match.Keys(p), Names: out.Names, At: at}); err != nil {
-			return Rematched{}, err
+		if out.Advisories, err = r.Advisories(ctx, store.AdvisoryQuery{Keys: keys, Names: out.Names, At: at}); err != nil {
+			return About{}, err
 		}
-		more := connected(list, out.Names)
+		more := connected(out.Advisories, out.Names)
 		if len(more) == 0 {
-			break
+			return out, nil
 		}
 		out.Names = append(out.Names, more...)
 	}
-	out.Result = match.Match(p, list)
-	out.Findings = slices.DeleteFunc(out.Findings, func(f dossier.Finding) bool { return !about(f, list, out.Names) })
-	return out, nil
+}
+
+// Rematch judges a package, whose keys are those that were read.
+func (a About) Rematch(p dossier.Package) Rematched {
+	out := Rematched{Names: a.Names, Result: match.Match(p, a.Advisories)}
+	out.Findings = slices.DeleteFunc(out.Findings, func(f dossier.Finding) bool { return !about(f, a.Advisories, a.Names) })
+	return out
 }
 
 // connected returns names that mean the same as one of names, and are not among

@@ -20,10 +20,22 @@ type Knowledge struct {
 	Covers func(ecosystem string) bool
 }
 
+// Rules is the number of the rules by which this package judges. It rises with
+// every change of what Match, Keys or AssessPackage give.
+const Rules = 1
+
 // Assess says why nothing, or not everything, can be said of the vulnerabilities
 // of a package: empty when it can. What Match finds of such a package is true;
 // that it finds nothing means nothing.
 func Assess(p dossier.Package, k Knowledge) string {
+	if why := AssessPackage(p); why != "" {
+		return why
+	}
+	return AssessEcosystem(p.Ecosystem, k)
+}
+
+// AssessPackage is the part of Assess that follows from the package alone.
+func AssessPackage(p dossier.Package) string {
 	ecosystem := NormalEcosystem(p.Ecosystem)
 	switch {
 	case ecosystem == "" && ofDistribution(p) && p.Distribution == "":
@@ -32,11 +44,19 @@ func Assess(p dossier.Package, k Knowledge) string {
 		return fmt.Sprintf("there are no advisories for %s packages of %s", p.Type, p.Distribution)
 	case ecosystem == "" || familyOf(ecosystem) == nil:
 		return fmt.Sprintf("there are no advisories for %s packages", p.Type)
-	case !k.Covers(ecosystem):
-		return fmt.Sprintf("no advisories for %s are loaded", ecosystem)
 	}
 	if who := foreign(p); who != "" {
 		return fmt.Sprintf("it was built by %s, not by %s", who, p.Distribution)
+	}
+	return ""
+}
+
+// AssessEcosystem is the part of Assess that follows from the ecosystem and from
+// what is known of it.
+func AssessEcosystem(ecosystem string, k Knowledge) string {
+	ecosystem = NormalEcosystem(ecosystem)
+	if !k.Covers(ecosystem) {
+		return fmt.Sprintf("no advisories for %s are loaded", ecosystem)
 	}
 	if ends, ok := Ends(ecosystem); ok && !k.At.Before(ends) {
 		return fmt.Sprintf("%s is not supported since %s", ecosystem, ends.Format(time.DateOnly))

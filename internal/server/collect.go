@@ -133,11 +133,15 @@ func (e *Engine) collect(ctx context.Context, s cluster.Snapshot, opt CollectOpt
 	if e.config.Offline {
 		return out, nil
 	}
-	return out, e.ingest.Drain(ctx, opt.kinds(), func(p ingest.Progress) {
+	err := e.ingest.Drain(ctx, opt.kinds(), func(p ingest.Progress) {
 		if opt.Report != nil {
 			opt.Report(p.Done+p.Failed, p.Done+p.Failed+p.Waiting)
 		}
 	})
+	if err != nil {
+		return out, err
+	}
+	return out, e.Match(ctx)
 }
 
 // ImagesOf reads images by reference and lists them. Images that cannot be read

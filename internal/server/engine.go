@@ -23,6 +23,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/answer"
+	"dossier.dev/dossier/internal/finding"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/ingest"
 	"dossier.dev/dossier/internal/match"
@@ -57,9 +58,13 @@ const DatabaseFile = "dossier.db"
 type Engine struct {
 	config Config
 	store  store.Store
-	audit  store.AuditLog
-	images *image.Client
-	ingest *ingest.Ingest
+	// advisories is the store of advisories: another file than store, or the same
+	// database.
+	advisories store.Store
+	findings   finding.Keeper
+	audit      store.AuditLog
+	images     *image.Client
+	ingest     *ingest.Ingest
 	answer.Answerer
 
 	mu    sync.Mutex
@@ -91,18 +96,26 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	var advisories store.Store = db
+	if c.Database == "" {
+		if advisories, err = openAdvisories(ctx, c); err != nil {
+			return nil, errors.Join(err, auditLog.Close(), db.Close())
+		}
+	}
 	e := &Engine{
-		config:  c,
-		audit:   auditLog,
-		changed: newSignal(),
-		facts:   &factCounts{n: map[factKey]int64{}},
-		local:   map[string]dossier.Digest{},
+		config:     c,
+		audit:      auditLog,
+		advisories: advisories,
+		changed:    newSignal(),
+		facts:      &factCounts{n: map[factKey]int64{}},
+		local:      map[string]dossier.Digest{},
 		images: &image.Client{
 			PlainHTTP: c.PlainHTTP, CAFile: c.RegistryCA, Dial: c.Dial, Offline: c.Offline, Logger: c.Logger, Now: c.Now,
 		},
 	}
 	e.store = traced{signalling{counting{db, e.facts}, e.changed}}
-	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now, Order: match.Compare}
+	e.findings = finding.Keeper{Store: e.store, Advisories: advisories}
+	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now, Order: match.Compare, Advisories: advisories}
 	e.ingest = ingest.New(ingest.Config{
 		Store: e.store, Images: e.images, Layer: e.readLayer, Artifacts: e.artifacts, Logger: c.Logger, Now: c.Now,
 		Revive: c.Revive, Workers: c.Workers, Lease: c.Lease,
@@ -118,7 +131,11 @@ func (e *Engine) Close() error {
 		}
 	}
 	e.images.CloseIdle()
-	return errors.Join(e.audit.Close(), e.store.Close())
+	err := errors.Join(e.audit.Close(), e.store.Close())
+	if e.config.Database == "" {
+		err = errors.Join(err, e.advisories.Close())
+	}
+	return err
 }
 
 // Refresh reads an image because somebody asks for it. When that fails but
@@ -144,6 +161,9 @@ func (e *Engine) Refresh(ctx context.Context, ref string) (stale, err error) {
 	}
 	d, err := e.ingest.Inspect(ctx, name, true)
 	if err == nil {
+		if err := e.Match(ctx); err != nil {
+			return nil, err
+		}
 		if dossier.IsLocal(ref) {
 			e.remember(ref, d)
 		}

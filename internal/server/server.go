@@ -42,6 +42,7 @@ type server struct {
 	engine   *Engine
 	handler  *api.Handler
 	workers  task
+	matching task
 	follower *follower // nil: no cluster
 	own      *ownRegistry
 	log      *ownLog // nil: no key to sign with
@@ -94,8 +95,9 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 
 // newServer wires a server that will listen on addr.
 func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr net.Addr) (*server, error) {
-	s := &server{config: c, entrance: a, engine: e, workers: task{name: "reading images", log: e.config.Logger}}
-	checks := []api.Check{{Name: "store", Ready: e.ready}, {Name: "workers", Ready: s.workers.ready}}
+	s := &server{config: c, entrance: a, engine: e, workers: task{name: "reading images", log: e.config.Logger},
+		matching: task{name: "comparing packages with advisories", log: e.config.Logger}}
+	checks := []api.Check{{Name: "store", Ready: e.ready}, {Name: "workers", Ready: s.workers.ready}, {Name: "findings", Ready: s.matching.ready}}
 	if !c.NoCluster && !c.Offline {
 		s.follower = newFollower(e, c.Cluster, !c.Registry.Off && !c.Registry.Care.Off)
 		if err := e.ingest.Await(ctx); err != nil { // before anything is collected
@@ -191,6 +193,7 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 			return nil
 		})
 	}
+	group.Go(func() error { return s.matching.keep(ctx, s.match) })
 	if s.follower != nil {
 		group.Go(func() error { return s.follower.task.keep(ctx, s.follower.follow) })
 	}

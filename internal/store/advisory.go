@@ -92,6 +92,13 @@ type AdvisoryReader interface {
 	Exploits(ctx context.Context, names []string) (map[string]dossier.Exploit, error)
 }
 
+// EcosystemReader reads what feeds are for.
+type EcosystemReader interface {
+	// FeedEcosystems returns for which ecosystems (match.NormalEcosystem) each feed
+	// has advisories, by feed.
+	FeedEcosystems(ctx context.Context) (map[string][]string, error)
+}
+
 // AdvisoryWriter writes advisories.
 type AdvisoryWriter interface {
 	// PutAdvisories applies an update. Versions that are replaced or removed stay,

@@ -94,6 +94,8 @@ func PackageTerms(p dossier.Package) []string {
 type KnownPackage struct {
 	ID int64 // within this database
 	dossier.Package
+	// Unclear is what PackageFindings said of it last; PackagesUnder alone tells.
+	Unclear string
 }
 
 // PackageHolder is an image that has a package.

@@ -48,6 +48,8 @@ type Reader interface {
 	UpstreamReader
 	SigningKeyReader
 	AdvisoryReader
+	EcosystemReader
+	FindingReader
 	EventReader
 	KeepingReader
 	ScrubReader
@@ -75,6 +77,7 @@ type Tx interface {
 	UpstreamWriter
 	SigningKeyWriter
 	AdvisoryWriter
+	FindingWriter
 	EventWriter
 	PinWriter
 }

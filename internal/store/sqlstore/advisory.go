@@ -62,9 +62,13 @@ WHERE (from_serial = $1 AND version > $2) OR from_serial > $1 ORDER BY from_seri
 SELECT to_serial, version, feed, id, 1 FROM advisory
 WHERE to_serial > 0 AND ((to_serial = $1 AND version > $2) OR to_serial > $1) ORDER BY to_serial, version LIMIT $3`
 
-	keysOfVersion = `SELECT ecosystem, name FROM advisory_entry WHERE version = $1 ORDER BY ecosystem, name`
+	keysOfVersions = `
+SELECT version, ecosystem, name FROM advisory_entry
+WHERE version IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) ORDER BY version, ecosystem, name`
 
-	namesOfVersion = `SELECT name FROM advisory_name WHERE version = $1 ORDER BY name`
+	namesOfVersions = `
+SELECT version, name FROM advisory_name
+WHERE version IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) ORDER BY version, name`
 
 	countAdvisories = `
 SELECT COUNT(*) FROM advisory WHERE feed = $1 AND id IN (SELECT key FROM json_each($2)) AND known_to = 9223372036854775807`
@@ -252,18 +256,48 @@ func (r reader) AdvisoryChanges(ctx context.Context, after store.AdvisoryPositio
 		return cmp.Or(cmp.Compare(a.Serial, b.Serial), cmp.Compare(a.Version, b.Version))
 	})
 	out = out[:min(len(out), limit)]
-	for i := range out {
-		var err error
-		if out[i].Keys, err = all(ctx, r.session, op, func(row scanner, k *match.Key) error {
-			return row.Scan(&k.Ecosystem, &k.Name)
-		}, keysOfVersion, out[i].Version); err != nil {
-			return nil, err
-		}
-		if out[i].Names, err = all(ctx, r.session, op, scanOne[string], namesOfVersion, out[i].Version); err != nil {
-			return nil, err
+	return out, r.addKeys(ctx, op, out)
+}
+
+// addKeys adds keys and names to changes.
+func (r reader) addKeys(ctx context.Context, op string, changes []store.AdvisoryChange) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	at := map[int64][]int{} // a version may come and go
+	var versions []int64
+	for i, c := range changes {
+		if at[c.Version] = append(at[c.Version], i); len(at[c.Version]) == 1 {
+			versions = append(versions, c.Version)
 		}
 	}
-	return out, nil
+	list := numbers(versions)
+	type versionKey struct {
+		version int64
+		match.Key
+	}
+	keys, err := all(ctx, r.session, op, func(row scanner, k *versionKey) error {
+		return row.Scan(&k.version, &k.Ecosystem, &k.Name)
+	}, keysOfVersions, list)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		for _, i := range at[k.version] {
+			changes[i].Keys = append(changes[i].Keys, k.Key)
+		}
+	}
+	type versionName struct {
+		version int64
+		name    string
+	}
+	names, err := all(ctx, r.session, op, func(row scanner, n *versionName) error { return row.Scan(&n.version, &n.name) }, namesOfVersions, list)
+	for _, n := range names {
+		for _, i := range at[n.version] {
+			changes[i].Names = append(changes[i].Names, n.name)
+		}
+	}
+	return err
 }
 
 // CountAdvisories implements [store.AdvisoryReader].

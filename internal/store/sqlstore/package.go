@@ -149,11 +149,15 @@ func (t *tx) putPackages(ctx context.Context, packages []dossier.PackageAt) ([]i
 	if known, err = t.rowsOf(ctx, op, packageIDs, digests); err != nil {
 		return nil, err
 	}
-	var terms [][]any
+	var terms, unmatched [][]any
 	for d, p := range isNew {
+		unmatched = append(unmatched, []any{known[d], 0, 0, "", "", ""})
 		for _, term := range store.PackageTerms(p) {
 			terms = append(terms, []any{term, known[d]})
 		}
+	}
+	if err := t.insert(ctx, op, insertPackageMatch, insertPackageMatchTail, unmatched); err != nil {
+		return nil, err
 	}
 	ids := make([]int64, len(packages))
 	for i, d := range digests {

@@ -27,6 +27,8 @@ func scans() map[string]string {
 		"SELECT 0, f.position, f.subject":                                  "what waits for the log, from its beginning, up to a limit",
 		"SELECT position FROM log_pending":                                 "one of what waits for the log",
 		"SELECT f.name, f.source":                                          "all feeds are asked for, and they are few",
+		"SELECT feed, ecosystem FROM feed_ecosystem":                       "what all feeds are for is asked for, and they are few",
+		"UPDATE package_match SET rules = 0":                               "all packages are to be compared anew",
 		"UPDATE exploit SET known":                                         "what was known before is replaced as a whole",
 		"UPDATE exploit SET prob":                                          "what was known before is replaced as a whole",
 		"SELECT kind, state, COUNT(*)":                                     "jobs are counted, for metrics; those that are done are gone",

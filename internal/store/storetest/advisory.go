@@ -117,6 +117,9 @@ func feedIsKept(t *testing.T, s store.Store) {
 	}, Added: 2}
 	same(t, "change", want, got)
 	same(t, "feeds", []store.Feed{want.Feed}, read(t, s, func(r store.Reader) ([]store.Feed, error) { return r.Feeds(t.Context()) }))
+	same(t, "ecosystems", map[string][]string{"Debian": {"Debian:11", "Debian:12"}}, read(t, s, func(r store.Reader) (map[string][]string, error) {
+		return r.FeedEcosystems(t.Context())
+	}))
 	same(t, "feeds that cover", map[string][]store.Feed{"Debian:12": {want.Feed}, "Debian:11": {want.Feed}}, read(t, s, func(r store.Reader) (map[string][]store.Feed, error) {
 		return r.CoveringFeeds(t.Context(), []string{"Debian:11", "Debian:12", "Debian:10", "npm"})
 	}))

@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Log", logCases()},
 		{"Upstream", upstreamCases()},
 		{"Advisory", advisoryCases()},
+		{"Finding", findingCases()},
 		{"SigningKey", signingKeyCases()},
 		{"Event", eventCases()},
 		{"Pin", pinCases()},

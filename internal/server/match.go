@@ -1,0 +1,54 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"time"
+
+	"dossier.dev/dossier"
+)
+
+// Pace of comparing packages with advisories.
+const (
+	// matchAfter is for how long changes are gathered before they are looked at.
+	matchAfter = 200 * time.Millisecond
+	// matchEvery is after what time advisories that another process brought up to
+	// date are noticed.
+	matchEvery = 10 * time.Second
+)
+
+// Match compares packages with advisories until findings say what is known now.
+func (e *Engine) Match(ctx context.Context) error { return e.findings.Drain(ctx, nil) }
+
+// match keeps findings true until ctx ends.
+func (s *server) match(ctx context.Context) error {
+	ticker := time.NewTicker(matchEvery)
+	defer ticker.Stop()
+	for {
+		changed := s.engine.changed.next()
+		for {
+			more, err := s.engine.findings.Step(ctx)
+			if err != nil && dossier.KindOf(err) != dossier.KindConflict {
+				return err
+			}
+			s.matching.set(nil)
+			if err == nil && !more {
+				break
+			}
+		}
+		select {
+		case <-changed:
+			select {
+			case <-time.After(matchAfter):
+			case <-ctx.Done():
+			}
+		case <-ticker.C:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
