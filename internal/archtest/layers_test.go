@@ -41,7 +41,7 @@ func dossierArchitecture() architecture {
 			{"reading evidence", []string{"internal/contents", "internal/origin"}},
 			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory", "internal/vex"}},
 			{"storage", []string{"internal/store", "internal/blob"}},
-			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/intoto", "internal/layer", "internal/match", "internal/testimage", "internal/testprogram", "internal/archtest"}},
+			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/intoto", "internal/layer", "internal/match", "internal/testimage", "internal/testprogram", "internal/soak", "internal/archtest"}},
 		},
 	}
 }
