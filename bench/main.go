@@ -45,6 +45,9 @@ type figure struct {
 func three() []string { return []string{ours, distribution, crane} }
 func two() []string   { return []string{ours, distribution} }
 
+// soakFigure is the figure that takes longer than all others.
+const soakFigure = "soak"
+
 // lastOfAll is the last figure that is measured when none is named: those after it are
 // of the registry, and together would write more than a run may.
 const lastOfAll = "rollout"
@@ -73,6 +76,9 @@ func figures() []figure {
 		{"blobs-100mb", "blobs of 100 MB", measureBlobs(0.95, blobRun{1, 10, 100 * megabyte, two()}, blobRun{10, 30, 100 * megabyte, two()})},
 		{"blobs-100mb-50", "blobs of 100 MB by 50 clients", measureBlobs(0.95, blobRun{50, 50, 100 * megabyte, two()})},
 		{"blobs-1gb", "blobs of 1 GB", measureBlobs(0.95, blobRun{1, 4, gigabyte, two()})},
+		{"audit", "pulls with and without a record of them", measureAudit},
+		{"quiet", "pulls while garbage is collected and blobs are checked, and without", measureQuiet},
+		{soakFigure, "20 minutes of push, pull, mount, retag, refer and delete while garbage is collected every second", measureSoak},
 		{"blobs-1gb-8", "blobs of 600 MB, as a run writes 10 GB at most, by 8 clients", measureBlobs(0.95, blobRun{8, 8, 600 * megabyte, two()})},
 	}
 }
@@ -137,7 +143,11 @@ func measureAll(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	}
 	if !*hold {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, maxTime)
+		limit := maxTime
+		if slices.ContainsFunc(chosen, func(f figure) bool { return f.name == soakFigure }) {
+			limit += 3 * soakTime
+		}
+		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
 	command := strings.TrimSpace("go run . " + strings.Join(args, " "))

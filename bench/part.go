@@ -21,6 +21,7 @@ const (
 	partPlain    = "part-plain"
 	partFacts    = "part-facts"
 	partFiles    = "part-files"
+	partAudit    = "part-audit"
 )
 
 // partOf returns the part that the arguments name, or nil.
@@ -35,6 +36,8 @@ func partOf(args []string) (part func(context.Context, []string, io.Writer) erro
 		return servePlain, args[1:]
 	case partFiles:
 		return serveFiles, args[1:]
+	case partAudit:
+		return serveAudited, args[1:]
 	case partFacts:
 		return recordFacts, args[1:]
 	}
