@@ -33,7 +33,7 @@ func dossierArchitecture() architecture {
 			{"program", []string{"cmd/dossier"}},
 			{"command line", []string{"internal/cli"}},
 			{"wiring", []string{"internal/server"}},
-			{"samples", []string{"internal/demo"}}, // its test reads its world as the product does
+			{"samples", []string{"internal/demo", "internal/soak"}}, // their tests read their world as the product does
 			{"faces", []string{"internal/api"}},
 			{"answers", []string{"internal/answer", "internal/render"}},
 			{"work", []string{"internal/ingest", "internal/registry", "internal/scan", "internal/finding"}},
@@ -41,7 +41,7 @@ func dossierArchitecture() architecture {
 			{"reading evidence", []string{"internal/contents", "internal/origin"}},
 			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory", "internal/vex"}},
 			{"storage", []string{"internal/store", "internal/blob"}},
-			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/intoto", "internal/layer", "internal/match", "internal/testimage", "internal/testprogram", "internal/soak", "internal/archtest"}},
+			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/intoto", "internal/layer", "internal/match", "internal/testimage", "internal/testprogram", "internal/archtest"}},
 		},
 	}
 }

@@ -160,7 +160,7 @@ func (c *client) compose(ctx context.Context, repository string, more map[string
 // dawdle now and then takes so long that garbage is collected meanwhile, some times.
 func (c *client) dawdle() {
 	if c.random.IntN(6) == 0 {
-		time.Sleep(time.Duration(c.random.Int64N(int64(Lease / 5))))
+		time.Sleep(time.Duration(c.random.Int64N(int64(c.Dawdle))))
 	}
 }
 

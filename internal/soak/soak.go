@@ -40,6 +40,7 @@ type Config struct {
 	Duration time.Duration
 	Clients  int           // 0: 8
 	Pause    time.Duration // of a client after each thing it does; 0: 20 ms
+	Dawdle   time.Duration // how long a client that takes its time does so at most; 0: a fifth of Lease
 	Seed     uint64
 }
 
@@ -113,6 +114,9 @@ func Run(ctx context.Context, c Config) (Report, error) {
 	}
 	if c.Pause == 0 {
 		c.Pause = 20 * time.Millisecond
+	}
+	if c.Dawdle == 0 {
+		c.Dawdle = Lease / 5
 	}
 	r := &run{Config: c, http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{MaxIdleConnsPerHost: c.Clients}}}
 	defer r.http.CloseIdleConnections()
