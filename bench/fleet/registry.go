@@ -6,6 +6,7 @@ package fleet
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,6 +70,10 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if path == "" {
 		return
 	}
+	if name, ok := strings.CutSuffix(path, "/tags/list"); ok {
+		r.list(w, name)
+		return
+	}
 	if name, ref, ok := strings.Cut(path, "/manifests/"); ok {
 		r.manifest(w, req, name, ref)
 		return
@@ -89,6 +94,19 @@ func (r *Registry) manifest(w http.ResponseWriter, req *http.Request, name, ref 
 	}
 	r.change(func(c *Counts) { c.Tags++ })
 	r.send(w, req, r.Images.tags[name+":"+ref], true)
+}
+
+// list answers with all tags of a repository.
+func (r *Registry) list(w http.ResponseWriter, name string) {
+	tags := []string{}
+	for tag := range r.Images.tags {
+		if repository, tag, _ := strings.Cut(tag, ":"); repository == name {
+			tags = append(tags, tag)
+		}
+	}
+	slices.Sort(tags)
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]any{"name": name, "tags": tags}) // the client sees that it broke off
 }
 
 // send answers with the bytes of a digest.

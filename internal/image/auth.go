@@ -31,7 +31,8 @@ type registry struct {
 	challenge *transport.Challenge
 	failed    error // why the last ping failed; holds until retryAt
 	retryAt   time.Time
-	scopes    map[string]*scope // guarded by network.mu
+	scopes    map[string]*scope    // guarded by network.mu
+	unlisted  map[string]time.Time // by branch: until when it counts as one without lists of referrers; the same guard
 }
 
 // scope is what one repository needs. lock guards it, as a channel so that
@@ -75,13 +76,14 @@ func (n *network) registry(host string) (*registry, error) {
 		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: "connecting to", Subject: host, Err: err}
 	}
 	r := &registry{
-		network: n,
-		host:    named.RegistryStr(),
-		login:   host,
-		named:   named,
-		inner:   capped{outward{wire{n, n.base}, named.RegistryStr()}},
-		lock:    make(chan struct{}, 1),
-		scopes:  map[string]*scope{},
+		network:  n,
+		host:     named.RegistryStr(),
+		login:    host,
+		named:    named,
+		inner:    capped{outward{wire{n, n.base}, named.RegistryStr()}},
+		lock:     make(chan struct{}, 1),
+		scopes:   map[string]*scope{},
+		unlisted: map[string]time.Time{},
 	}
 	n.doors[host] = r
 	return r, nil

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -15,14 +14,17 @@ import (
 	"strings"
 
 	"dossier.dev/dossier"
-	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Repository is one repository of a registry, read document by document: for
-// whoever passes on what is there. Errors are those of Client.Read.
+// whoever passes on what is there. Errors are those of Client.Read. It is for
+// one goroutine.
 type Repository struct {
 	client *Client
 	source *repository
+
+	listed bool            // it was tried to list the tags, for HasTag
+	tags   map[string]bool // all; nil: not known
 }
 
 // Repository returns the repository of a registry, host or host:port. Neither is
@@ -36,7 +38,7 @@ func (c *Client) Repository(registry, path string) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Repository{c, n.repository(ref)}, nil
+	return &Repository{client: c, source: n.repository(ref)}, nil
 }
 
 // within runs f under the time limit of one document.
@@ -136,96 +138,8 @@ func (e *ended) Close() error {
 	return e.ReadCloser.Close()
 }
 
-// Referrer is a manifest that refers to another one.
-type Referrer struct {
-	Descriptor
-	ArtifactType string
-	Annotations  map[string]string
-}
-
 // maxPages is how many pages of a list are read: registries choose their length.
 const maxPages = 100
-
-// Referrers lists what refers to a manifest, there or not: by the API for that,
-// or by the tag that stands in for it (distribution spec, "Listing Referrers"
-// and "Referrers Tag Schema"). KindLimit: it is more than MaxEntries.
-func (r *Repository) Referrers(ctx context.Context, subject dossier.Digest) ([]Referrer, error) {
-	var list []Referrer
-	err := r.within(ctx, func(ctx context.Context) (err error) {
-		list, err = r.source.referrers(ctx, subject)
-		if kind := dossier.KindOf(err); kind != dossier.KindNotFound {
-			return err
-		}
-		tag, _ := strings.CutPrefix(string(subject), ":")
-		at := *r.source
-		at.ref.Tag = strings.Replace(tag, ":", "-", 1)
-		list, err = at.taggedReferrers(ctx)
-		if dossier.KindOf(err) == dossier.KindNotFound {
-			return nil // nothing refers to it
-		}
-		return err
-	})
-	return list, err
-}
-
-func (r *repository) referrers(ctx context.Context, subject dossier.Digest) ([]Referrer, error) {
-	q := question{
-		op: "listing referrers of", method: http.MethodGet, subject: r.ref.Name() + "@" + string(subject),
-		path: "referrers/" + string(subject), accept: ocispec.MediaTypeImageIndex,
-	}
-	var list []Referrer
-	err := r.pages(ctx, q, func(b []byte) error {
-		page, err := parseReferrers(b)
-		list = append(list, page...)
-		if err == nil && len(list) > MaxEntries {
-			err = limitError(q.op, q.subject, "MaxEntries", MaxEntries, "there are more")
-		}
-		return err
-	})
-	return list, err
-}
-
-// taggedReferrers reads the index under the tag of r.
-func (r *repository) taggedReferrers(ctx context.Context) ([]Referrer, error) {
-	root, err := r.resolve(ctx)
-	if err != nil {
-		return nil, err
-	}
-	body, err := r.open(ctx, manifests, root.Digest)
-	if err != nil {
-		return nil, err
-	}
-	b, err := readAll(opParse, body, Descriptor{Digest: root.Digest}, ceiling{"Manifest", r.network.limits.Manifest})
-	if err != nil {
-		return nil, err
-	}
-	return parseReferrers(b)
-}
-
-// parseReferrers reads a list of referrers. Entries that name no digest are
-// refused with the whole.
-func parseReferrers(b []byte) ([]Referrer, error) {
-	const op = "reading list of referrers"
-	var index ocispec.Index
-	if err := unmarshalObject(b, &index); err != nil {
-		return nil, &dossier.Error{Kind: dossier.KindCorrupt, Op: op, Err: err}
-	}
-	if err := checkEntries(op, dossier.FromBytes(b), len(index.Manifests)); err != nil {
-		return nil, err
-	}
-	list := make([]Referrer, 0, len(index.Manifests))
-	for _, d := range index.Manifests {
-		digest, err := dossier.ParseDigest(string(d.Digest))
-		if err != nil {
-			return nil, &dossier.Error{Kind: dossier.KindCorrupt, Op: op, Err: err}
-		}
-		if d.Size < 0 {
-			return nil, dossier.Errorf(dossier.KindCorrupt, op, string(digest), fmt.Sprint("its size should be ", d.Size))
-		}
-		list = append(list, Referrer{Descriptor{d.MediaType, digest, d.Size}, d.ArtifactType, d.Annotations})
-	}
-	return list, nil
-}
 
 // Tags lists up to n tags after last, in the order of the registry, and says
 // whether there may be more. A registry that knows no pages gives all.

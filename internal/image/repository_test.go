@@ -111,9 +111,9 @@ func TestReferrersOfRepository(t *testing.T) {
 			built := testimage.MustPush(t, r, "app", "1", app("linux/amd64"))
 			subject := ocispec.Descriptor{MediaType: built.Root.MediaType, Digest: built.Root.Digest, Size: built.Root.Size}
 			note := testimage.MustPush(t, r, "app", "", testimage.Artifact{ArtifactType: "application/x-note", Subject: &subject, Annotations: map[string]string{"a": "b"}})
-			repo := repositoryOf(t, newClient(t), r.Host, "app")
+			c := newClient(t)
 			if !api {
-				none, err := repo.Referrers(t.Context(), built.Digest())
+				none, err := repositoryOf(t, c, r.Host, "app").Referrers(t.Context(), built.Digest())
 				if err != nil || len(none) != 0 {
 					t.Errorf("without the tag: %+v, %v", none, err)
 				}
@@ -121,11 +121,69 @@ func TestReferrersOfRepository(t *testing.T) {
 					ocispec.MediaTypeImageIndex, note.Root.MediaType, note.Digest(), note.Root.Size)
 				testimage.MustPush(t, r, "app", strings.Replace(string(built.Digest()), ":", "-", 1), testimage.Raw{MediaType: ocispec.MediaTypeImageIndex, Bytes: []byte(index), Others: []*testimage.Content{note}})
 			}
-			list, err := repo.Referrers(t.Context(), built.Digest())
+			list, err := repositoryOf(t, c, r.Host, "app").Referrers(t.Context(), built.Digest())
 			if err != nil || len(list) != 1 || list[0].Digest != note.Digest() || list[0].Annotations["a"] != "b" || !api && list[0].ArtifactType != "application/x-note" {
 				t.Errorf("%+v, %v", list, err)
 			}
 		})
+	}
+}
+
+// TestHasTag: what is attached to images under tags costs one request a
+// repository, and a registry that does not list referrers is asked for them once.
+func TestHasTag(t *testing.T) {
+	var asked []string
+	tags := `{"tags":["1","%s","%[1]s.att"]}`
+	d, other := dossier.FromBytes(nil), dossier.FromBytes([]byte("other"))
+	r := testimage.NewRegistry(t, testimage.RegistryOptions{Intercept: func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/v2/" {
+				return
+			}
+			asked = append(asked, r.Method+" "+strings.TrimPrefix(r.URL.Path, "/v2/"))
+			switch r.URL.Path {
+			case "/v2/a/short/tags/list":
+				_, _ = fmt.Fprintf(w, tags, strings.Replace(string(d), ":", "-", 1))
+			case "/v2/a/long/tags/list":
+				w.Header().Set("Link", `</v2/a/long/tags/list?last=1>; rel="next"`)
+				_, _ = w.Write([]byte(`{"tags":["1"]}`))
+			default:
+				w.WriteHeader(http.StatusNotFound)
+			}
+		})
+	}})
+	c := newClient(t)
+	short, long, closed := repositoryOf(t, c, r.Host, "a/short"), repositoryOf(t, c, r.Host, "a/long"), repositoryOf(t, c, r.Host, "b/closed")
+	for _, test := range []struct {
+		r      *image.Repository
+		d      dossier.Digest
+		suffix string
+		want   bool
+	}{
+		{short, d, ".att", true}, {short, d, ".sbom", false}, {short, d, "", true}, {short, other, ".att", false},
+		{long, d, ".sbom", true},
+		{closed, d, ".sbom", true},
+	} {
+		if got := test.r.HasTag(t.Context(), test.d, test.suffix); got != test.want {
+			t.Errorf("HasTag of %s, %q: %v", test.d, test.suffix, got)
+		}
+	}
+	for range 2 {
+		if list, err := short.Referrers(t.Context(), other); err != nil || len(list) != 0 {
+			t.Errorf("%v, %v", list, err)
+		}
+	}
+	if list, err := closed.Referrers(t.Context(), other); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+	tag := strings.Replace(string(other), ":", "-", 1)
+	want := []string{
+		"GET a/short/tags/list", "GET a/long/tags/list", "GET b/closed/tags/list",
+		"GET a/short/referrers/" + string(other),
+		"GET b/closed/referrers/" + string(other), "HEAD b/closed/manifests/" + tag, // another part of the registry
+	}
+	if !slices.Equal(asked, want) {
+		t.Errorf("asked for\n%s\nwant\n%s", strings.Join(asked, "\n"), strings.Join(want, "\n"))
 	}
 }
 

@@ -22,6 +22,8 @@ import (
 type Artifacts interface {
 	// Referrers lists what refers to a manifest.
 	Referrers(ctx context.Context, subject dossier.Digest) ([]image.Referrer, error)
+	// HasTag reports whether a tag made from a digest and a suffix may be there.
+	HasTag(ctx context.Context, d dossier.Digest, suffix string) bool
 	// Head finds out what a tag names. KindNotFound.
 	Head(ctx context.Context, tag string) (image.Descriptor, error)
 	// Manifest returns the exact bytes of a manifest.
@@ -230,6 +232,9 @@ func referring(ctx context.Context, from Artifacts, subject dossier.Digest) ([]a
 		}
 	}
 	for _, suffix := range []string{".sbom", ".att"} {
+		if !from.HasTag(ctx, subject, suffix) {
+			continue
+		}
 		d, err := from.Head(ctx, strings.Replace(string(subject), ":", "-", 1)+suffix)
 		switch dossier.KindOf(err) {
 		case dossier.KindUnsupported, dossier.KindNotFound, dossier.KindDenied:

@@ -65,6 +65,9 @@ func (l localArtifacts) Referrers(context.Context, dossier.Digest) ([]image.Refe
 	return nil, errNoList
 }
 
+// HasTag implements ingest.Artifacts.
+func (l localArtifacts) HasTag(context.Context, dossier.Digest, string) bool { return false }
+
 // Head implements ingest.Artifacts.
 func (l localArtifacts) Head(context.Context, string) (image.Descriptor, error) {
 	return image.Descriptor{}, errNoList
@@ -109,6 +112,9 @@ func (o ownArtifacts) Referrers(ctx context.Context, subject dossier.Digest) ([]
 	})
 	return list, err
 }
+
+// HasTag implements ingest.Artifacts. To look is as cheap.
+func (o ownArtifacts) HasTag(context.Context, dossier.Digest, string) bool { return true }
 
 // Head implements ingest.Artifacts.
 func (o ownArtifacts) Head(ctx context.Context, tag string) (image.Descriptor, error) {
