@@ -21,7 +21,8 @@ import (
 // Times that a server may take.
 const (
 	readyTime = 60 * time.Second // to listen, and to have listed the cluster
-	quietTime = 3 * time.Minute  // to do the work that it finds
+	quietTime = 8 * time.Minute  // to do the work that it finds
+	askAgain  = time.Second      // between two questions whether it has: each costs it a look at all jobs
 )
 
 // serving is a `dossier serve` under way.
@@ -60,13 +61,13 @@ func loadClient() *http.Client {
 
 // settle waits until the server is ready, then until it has no jobs.
 func (s *serving) settle(ctx context.Context) error {
-	if err := until(ctx, readyTime, func() error {
+	if err := until(ctx, readyTime, 50*time.Millisecond, func() error {
 		_, err := s.get(ctx, "/readyz")
 		return err
 	}); err != nil {
 		return fmt.Errorf("waiting for the server: %w", err)
 	}
-	if err := until(ctx, quietTime, func() error {
+	if err := until(ctx, quietTime, askAgain, func() error {
 		var jobs dossier.JobList
 		if err := s.ask(ctx, "/api/v1/jobs", &jobs); err != nil {
 			return err
@@ -84,7 +85,7 @@ func (s *serving) settle(ctx context.Context) error {
 }
 
 // until calls f until it returns nil, at most for a while.
-func until(ctx context.Context, d time.Duration, f func() error) error {
+func until(ctx context.Context, d, pause time.Duration, f func() error) error {
 	for deadline := time.Now().Add(d); ; {
 		err := f()
 		if err == nil {
@@ -93,7 +94,7 @@ func until(ctx context.Context, d time.Duration, f func() error) error {
 		if ctx.Err() != nil || time.Now().After(deadline) {
 			return err
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(pause)
 	}
 }
 

@@ -37,7 +37,7 @@ func (a Answerer) gatherer(r store.Reader, at dossier.Times) *gatherer {
 }
 
 // imagesPerBatch bounds how much evidence is in memory at a time.
-const imagesPerBatch = 100
+const imagesPerBatch = 50
 
 // Images returns the dossier of every image that q selects, ordered by what is
 // asked for, then by digest.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"runtime/debug"
 	"time"
 
 	"golang.org/x/term"
@@ -48,10 +49,18 @@ func (p *program) remote() (Answerer, error) {
 	return c, nil
 }
 
+// leanHeap is by how many percent the heap of a command grows before it is
+// collected: a list of a large cluster is built once and printed, so that the
+// memory matters more than the few percent of time.
+const leanHeap = 60
+
 // engine opens the store and everything around it in this process.
 func (p *program) engine(ctx context.Context) (*server.Engine, error) {
 	if err := p.checkStore(); err != nil {
 		return nil, err
+	}
+	if p.env["GOGC"] == "" {
+		debug.SetGCPercent(leanHeap)
 	}
 	return server.Open(ctx, p.engineConfig())
 }
