@@ -124,7 +124,7 @@ func (ro *rollout) deploy(ctx context.Context) error {
 			return err
 		}
 	}
-	return until(ctx, settledTime, func() error {
+	return until(ctx, settledTime, 50*time.Millisecond, func() error {
 		list, err := ro.client.AppsV1().Deployments(rolloutSpace).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return err
@@ -166,7 +166,7 @@ func (ro *rollout) run(ctx context.Context) error {
 		}
 		time.Sleep(rolloutPause)
 	}
-	return until(ctx, settledTime, func() error {
+	return until(ctx, settledTime, 50*time.Millisecond, func() error {
 		ro.mu.Lock()
 		defer ro.mu.Unlock()
 		if n := ro.seen.N() + ro.seen.Failed; n < rollouts*rolloutPods {

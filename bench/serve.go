@@ -84,7 +84,7 @@ func (s *serving) settle(ctx context.Context) error {
 	return nil
 }
 
-// until calls f until it returns nil, at most for a while.
+// until calls f until it returns nil, with pauses, at most for a while.
 func until(ctx context.Context, d, pause time.Duration, f func() error) error {
 	for deadline := time.Now().Add(d); ; {
 		err := f()
