@@ -30,9 +30,10 @@ const (
 	idleTimeout       = 2 * time.Minute
 	// drainTimeout is how long requests may go on once the server is told to end.
 	drainTimeout = 10 * time.Second
-	// maxParsed is of how many bytes of facts a server remembers what they say:
-	// those of some two thousand images.
-	maxParsed = 24 << 20
+	// maxParsed is of how many bytes of facts a server remembers what they say.
+	// To parse again is cheap; what is remembered is many small things that every
+	// collection of garbage goes through, and meanwhile the answers wait.
+	maxParsed = 1 << 20
 )
 
 // server is a Serve under way.
