@@ -25,7 +25,8 @@ func (p *program) scanCommand() *cobra.Command {
 vulnerabilities of it. Nothing else is needed: no server and no cluster. The
 advisories are those that dossier db update or dossier db import got.
 
-DIR is a root file system or a part of one; SBOM a file of CycloneDX, SPDX or
+DIR is a root file system, or a project, of which the files that name its
+dependencies are read too (go.mod, package-lock.json, requirements.txt, ...); SBOM a file of CycloneDX, SPDX or
 Syft as JSON; IMAGE is as for dossier show, a layout or an archive may be given
 by its path alone. What lies there as a file or a directory goes before an image
 of that name.

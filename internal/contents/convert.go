@@ -8,6 +8,7 @@ import (
 
 	scalibr "github.com/google/osv-scalibr/extractor"
 	"github.com/google/osv-scalibr/extractor/filesystem/language/dotnet/depsjson"
+	"github.com/google/osv-scalibr/extractor/filesystem/language/python/requirements"
 	apkmeta "github.com/google/osv-scalibr/extractor/filesystem/os/apk/metadata"
 	dpkgmeta "github.com/google/osv-scalibr/extractor/filesystem/os/dpkg/metadata"
 )
@@ -33,6 +34,10 @@ func convert(p *scalibr.Package) (Package, bool) {
 		out.Arch, out.Vendor, out.Source = m.Architecture, m.Maintainer, m.OriginName
 		if out.Source == "" {
 			out.Source = p.Name
+		}
+	case *requirements.Metadata:
+		if m.VersionComparator != "==" && m.VersionComparator != "===" {
+			out.Version = "" // it says what will do, not what is there
 		}
 	case *depsjson.Metadata:
 		if m.Type == "project" {

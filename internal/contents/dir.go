@@ -18,8 +18,9 @@ import (
 
 const opDir = "reading directory"
 
-// ReadDir reads a directory as ReadLayer reads a layer: a root file system, or
-// what will become a part of one. Symbolic links are not followed out of it, and
+// ReadDir reads a directory as ReadLayer reads a layer: a root file system, or a
+// project, of which it also reads the files that name its dependencies (go.mod,
+// package-lock.json, requirements.txt and the like). Symbolic links are not followed out of it, and
 // the file systems of the kernel at its top (proc, sys, dev) are left out. The
 // result has no digest: nothing says that a directory stays as it is.
 //
@@ -37,7 +38,15 @@ func ReadDir(ctx context.Context, root string, o Options) (LayerResult, error) {
 		return LayerResult{}, dirError(root, err)
 	}
 	defer dir.Close()
+	if !isSystem(dir) {
+		locks, err := lockExtractors()
+		if err != nil {
+			return LayerResult{}, err
+		}
+		all = append(all, locks...)
+	}
 	r := newReader(limits, o.TempDir, all)
+	r.project = projectFS{dir, limits.Manifest}
 	defer r.close()
 	timed, cancel := context.WithTimeoutCause(ctx, limits.Time, errLayerTime)
 	defer cancel()

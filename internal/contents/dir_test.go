@@ -76,6 +76,57 @@ func TestReadDirAsLayer(t *testing.T) {
 	}
 }
 
+// TestReadProject reads the files that name dependencies, in a project only.
+func TestReadProject(t *testing.T) {
+	files := []string{
+		"npm/package-lock.json", `{"name":"shop","version":"1.0.0","lockfileVersion":3,"packages":{"":{"name":"shop"},"node_modules/lodash":{"version":"4.17.15"}}}`,
+		"yarn/yarn.lock", "# yarn lockfile v1\n\nlodash@^4.0.0:\n  version \"4.17.16\"\n  resolved \"https://registry.yarnpkg.com/lodash/-/lodash-4.17.16.tgz\"\n",
+		"pnpm/pnpm-lock.yaml", "lockfileVersion: '9.0'\npackages:\n  lodash@4.17.17:\n    resolution: {integrity: x}\n",
+		"py/requirements.txt", "jinja2==2.10\nrequests>=2.0\n-r more/other.txt\n", "py/more/other.txt", "urllib3==1.24\n",
+		"poetry/poetry.lock", "[[package]]\nname = \"six\"\nversion = \"1.16.0\"\n",
+		"uv/uv.lock", "version = 1\n[[package]]\nname = \"idna\"\nversion = \"3.6\"\nsource = { registry = \"https://pypi.org/simple\" }\n",
+		"pipfile/Pipfile.lock", `{"default":{"flask":{"version":"==2.0.0"}}}`,
+		"go/go.mod", "module example.com/m\n\ngo 1.16\n\nrequire golang.org/x/text v0.3.5\n", "go/go.sum", "golang.org/x/tools v0.1.0 h1:x\n",
+		"rust/Cargo.lock", "[[package]]\nname = \"time\"\nversion = \"0.1.40\"\nsource = \"registry+https://github.com/rust-lang/crates.io-index\"\n",
+		"ruby/Gemfile.lock", "GEM\n  remote: https://rubygems.org/\n  specs:\n    rack (2.0.1)\n\nPLATFORMS\n  ruby\n",
+		"java/gradle.lockfile", "org.example:app:1.0=compileClasspath\n",
+		"net/packages.lock.json", `{"version":1,"dependencies":{"net6.0":{"Thing":{"type":"Direct","resolved":"1.0.0"}}}}`,
+		"torn/package-lock.json", "{",
+	}
+	root := plant(t, files...)
+	if err := syscall.Mkfifo(filepath.Join(root, "pipe.txt"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "requirements.txt"), []byte("-r pipe.txt\n-r ../../../../etc/hostname\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r, err := ReadDir(t.Context(), root, Options{TempDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := Fold([]LayerResult{r})
+	var got []string
+	for _, p := range image.Packages {
+		got = append(got, p.PURL+" "+p.Path)
+	}
+	want := []string{
+		"pkg:cargo/time@0.1.40 rust/Cargo.lock", "pkg:gem/rack@2.0.1 ruby/Gemfile.lock", "pkg:golang/golang.org/x/text@v0.3.5 go/go.mod", "pkg:golang/golang.org/x/tools@v0.1.0 go/go.mod",
+		"pkg:maven/org.example/app@1.0 java/gradle.lockfile", "pkg:npm/lodash@4.17.15 npm/package-lock.json", "pkg:npm/lodash@4.17.16 yarn/yarn.lock", "pkg:npm/lodash@4.17.17 pnpm/pnpm-lock.yaml",
+		"pkg:nuget/Thing@1.0.0 net/packages.lock.json", "pkg:pypi/flask@2.0.0 pipfile/Pipfile.lock", "pkg:pypi/idna@3.6 uv/uv.lock", "pkg:pypi/jinja2@2.10 py/requirements.txt",
+		"pkg:pypi/requests py/requirements.txt", "pkg:pypi/six@1.16.0 poetry/poetry.lock", "pkg:pypi/urllib3@1.24 py/requirements.txt",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("packages (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"torn/package-lock.json broken"}, reasons(image.Missed)); diff != "" {
+		t.Errorf("missed (-want +got):\n%s", diff)
+	}
+	r, err = ReadDir(t.Context(), plant(t, append(files, "etc/os-release", debian12)...), Options{TempDir: t.TempDir()})
+	if err != nil || len(r.Files) > 0 {
+		t.Errorf("in a root file system they tell of no packages: got %+v, %v", r.Files, err)
+	}
+}
+
 func TestReadDirFails(t *testing.T) {
 	root := plant(t, "file", "x", "a/package.json", npm("a", "1.0.0"))
 	for name, want := range map[string]dossier.Kind{"nothing": dossier.KindNotFound, "file": dossier.KindInvalid} {

@@ -23,6 +23,7 @@ import (
 	"github.com/google/osv-scalibr/extractor/filesystem/language/ruby/gemspec"
 	"github.com/google/osv-scalibr/extractor/filesystem/os/apk"
 	"github.com/google/osv-scalibr/extractor/filesystem/os/dpkg"
+	scalibrfs "github.com/google/osv-scalibr/fs"
 	scalibrlog "github.com/google/osv-scalibr/log"
 
 	"dossier.dev/dossier"
@@ -36,6 +37,7 @@ const (
 	program              // told by its first bytes
 	zipped               // a zip archive
 	manifest             // small
+	lockfile             // of a project
 )
 
 // extract makes packages out of one file.
@@ -46,7 +48,7 @@ type input struct {
 	path  string // without a slash in front
 	info  fs.FileInfo
 	body  *content
-	files memoryFS // other files of the layer that were kept
+	files scalibrfs.FS // other files of the layer that were kept, or of the project
 }
 
 // extractor is one way to find packages.

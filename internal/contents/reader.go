@@ -43,6 +43,7 @@ type reader struct {
 	text     int64             // bytes that are kept
 
 	helpers memoryFS            // files that extractors look up by name
+	project projectFS           // where lock files look for others; they are extracted in a project only
 	helped  int64               // bytes of helpers
 	retry   []retry             // what may need them
 	linked  map[string][]string // hard links to files that were passed by, by target
@@ -245,6 +246,9 @@ func (r *reader) extract(ctx context.Context, e extractor, p string, info fileIn
 	timed, cancel := context.WithTimeout(ctx, r.limits.FileTime)
 	defer cancel()
 	in := input{path: p, info: info, body: newContent(timed, at, info.size), files: r.helpers}
+	if e.sort == lockfile {
+		in.files = r.project
+	}
 	var found []Package
 	var err error
 	if e.sortOf(p) == zipped {
@@ -327,6 +331,8 @@ func (r *reader) sizeLimit(s sort) (int64, string) {
 		return r.limits.Database, "Database"
 	case program:
 		return r.limits.Program, "Program"
+	case lockfile:
+		return r.limits.Database, "Database"
 	case zipped:
 		return r.limits.Archive, "Archive"
 	}

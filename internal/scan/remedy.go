@@ -5,6 +5,7 @@ package scan
 
 import (
 	"fmt"
+	"path"
 	"slices"
 
 	"dossier.dev/dossier"
@@ -79,7 +80,7 @@ func remedy(f *dossier.Finding, to, base string) *dossier.Remedy {
 	case f.Package.Type == "golang" && f.Package.Name == "stdlib":
 		r.Kind = dossier.RemedyRebuild
 		r.Text = fmt.Sprintf("build %s with Go %s or later", f.Package.Path, to)
-	case f.Package.Type == "golang" || f.Package.Type == "cargo":
+	case isProgram(f):
 		r.Kind = dossier.RemedyRebuild
 		r.Text = fmt.Sprintf("build %s with %s %s or later", f.Package.Path, f.Package.Name, to)
 	case ofDistribution(f.Package.Package) && f.Package.Layer != "":
@@ -93,6 +94,13 @@ func remedy(f *dossier.Finding, to, base string) *dossier.Remedy {
 		}
 	}
 	return r
+}
+
+// isProgram reports whether the package was found in a program that it is
+// compiled into, not in a file that names it.
+func isProgram(f *dossier.Finding) bool {
+	base := path.Base(f.Package.Path)
+	return f.Package.Type == "golang" && base != "go.mod" || f.Package.Type == "cargo" && base != "Cargo.lock"
 }
 
 // nothingToDo says why there is nothing to update to, and what is left.

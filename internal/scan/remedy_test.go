@@ -21,6 +21,8 @@ func TestAdvise(t *testing.T) {
 	goModule := func(name string) dossier.PackageAt {
 		return dossier.PackageAt{Path: "usr/bin/app", Package: dossier.Package{PURL: "pkg:golang/" + name, Type: "golang", Ecosystem: "Go", Name: name, Version: "1.0.0"}}
 	}
+	inProject := goModule("example.com/m")
+	inProject.Path = "src/go.mod"
 	owned := npm("a", "1.0.0", "usr/share/nodejs/a/package.json")
 	deb := debian("12", "node-a", "1")
 	owned.Owner = &deb.Package
@@ -31,6 +33,7 @@ func TestAdvise(t *testing.T) {
 			of(npm("a", "1.0.0", "app/a"), base, dossier.Fixable, "1.9.0"), of(deb, base, dossier.Fixable, "2"), of(deb, base, dossier.WontFix, ""),
 			of(deb, own, dossier.Fixable, "2"), of(deb, "", dossier.Fixable, "2"), of(owned, own, dossier.Fixable, "1.9.0"),
 			of(goModule("stdlib"), own, dossier.Fixable, "1.26.2"), of(goModule("example.com/m"), own, dossier.Fixable, "1.2.0"), of(deb, own, dossier.EndOfLife, ""),
+			of(inProject, "", dossier.Fixable, "1.2.0"),
 		},
 		Suppressed: []dossier.Suppressed{{Finding: of(npm("a", "1.0.0", "app/b"), own, dossier.Fixable, "1.11.0")}},
 	}
@@ -50,6 +53,7 @@ func TestAdvise(t *testing.T) {
 		"update-package node-a : update node-a, which installed usr/share/nodejs/a/package.json, or remove it",
 		"rebuild stdlib 1.26.2: build usr/bin/app with Go 1.26.2 or later", "rebuild example.com/m 1.2.0: build usr/bin/app with example.com/m 1.2.0 or later",
 		"none node-a : node-a is no longer supported there: move to a release that is",
+		"update-package example.com/m 1.2.0: update example.com/m to 1.2.0 or later in src/go.mod",
 		"update-package a 1.11.0: update a to 1.11.0 or later in app/b",
 	}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
