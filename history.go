@@ -70,20 +70,21 @@ type Field string
 
 // The fields that can be searched.
 const (
-	FieldDigest       Field = "digest"
-	FieldReference    Field = "reference"
-	FieldLabel        Field = "label"        // a label of the configuration, "key=value" or its value
-	FieldAnnotation   Field = "annotation"   // of a manifest, an index or a descriptor in one, "key=value" or its value
-	FieldSource       Field = "source"       // where the source code lies
-	FieldRevision     Field = "revision"     // which commit
-	FieldBase         Field = "base"         // name or digest of the base image
-	FieldLayer        Field = "layer"        // digest of a layer or its diffID
-	FieldProgram      Field = "program"      // path of a Go main package
-	FieldPackage      Field = "package"      // name, source package or package URL of a package that the layers hold
-	FieldMediaType    Field = "mediaType"    // of a manifest or an index, its configuration or a layer
-	FieldArtifactType Field = "artifactType" // or the media type of the configuration that stands for it
-	FieldPlatform     Field = "platform"     // "os/arch[/variant]"
-	FieldSubject      Field = "subject"      // digest of what it refers to
+	FieldDigest        Field = "digest"
+	FieldReference     Field = "reference"
+	FieldLabel         Field = "label"         // a label of the configuration, "key=value" or its value
+	FieldAnnotation    Field = "annotation"    // of a manifest, an index or a descriptor in one, "key=value" or its value
+	FieldSource        Field = "source"        // where the source code lies
+	FieldRevision      Field = "revision"      // which commit
+	FieldBase          Field = "base"          // name or digest of the base image
+	FieldLayer         Field = "layer"         // digest of a layer or its diffID
+	FieldProgram       Field = "program"       // path of a Go main package
+	FieldVulnerability Field = "vulnerability" // an ID of a vulnerability that a package in the layers has
+	FieldPackage       Field = "package"       // name, source package or package URL of a package that the layers hold
+	FieldMediaType     Field = "mediaType"     // of a manifest or an index, its configuration or a layer
+	FieldArtifactType  Field = "artifactType"  // or the media type of the configuration that stands for it
+	FieldPlatform      Field = "platform"      // "os/arch[/variant]"
+	FieldSubject       Field = "subject"       // digest of what it refers to
 )
 
 // Found is one image that a search found.

@@ -116,6 +116,33 @@ func (c *Client) SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, e
 	return s, err
 }
 
+// Findings lists what advisories say of what an image holds. Errors are those of
+// SBOM. KindNotFound also: the server has no advisories.
+func (c *Client) Findings(ctx context.Context, q dossier.FindingQuery) (dossier.FindingList, error) {
+	var list dossier.FindingList
+	err := c.get(ctx, []string{"vulnerabilities"}, findingQuery(q), &list)
+	return list, err
+}
+
+// Explain says why packages of an image have a vulnerability, or do not. Errors
+// are those of Findings. KindNotFound also: no advisory names it.
+func (c *Client) Explain(ctx context.Context, q dossier.FindingQuery, id string) (dossier.Explanation, error) {
+	query := findingQuery(q)
+	query.Set("id", id)
+	var e dossier.Explanation
+	err := c.get(ctx, []string{"explanation"}, query, &e)
+	return e, err
+}
+
+func findingQuery(q dossier.FindingQuery) url.Values {
+	query := url.Values{"ref": {q.Ref}}
+	if q.Platform != "" {
+		query.Set("platform", q.Platform)
+	}
+	setTimes(query, q.At)
+	return query
+}
+
 // Audit returns a page of what was done in the registry, newest first.
 func (c *Client) Audit(ctx context.Context, q dossier.AuditQuery) (dossier.AuditList, error) {
 	query := url.Values{}

@@ -185,11 +185,8 @@ func (g *gatherer) exploits(ctx context.Context, ids []string) (map[string]dossi
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	if g.advisories == nil {
-		return g.r.Exploits(ctx, ids)
-	}
 	var known map[string]dossier.Exploit
-	err := g.advisories.View(ctx, func(r store.Reader) (err error) {
+	err := g.inAdvisories(ctx, func(r store.Reader) (err error) {
 		known, err = r.Exploits(ctx, ids)
 		return err
 	})

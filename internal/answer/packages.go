@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
@@ -160,19 +161,52 @@ func (a Answerer) findPackages(ctx context.Context, r store.Reader, t packageTer
 			ids = append(ids, p.ID)
 		}
 	}
+	hits.more = len(known) >= maxPackages
+	return hits, hits.hold(ctx, r, ids, limit, func(id int64) (dossier.Package, store.Term) {
+		p := byID[id]
+		return p, store.Term{Field: dossier.FieldPackage, Value: strings.TrimSpace(p.Name + " " + p.Version)}
+	})
+}
+
+// findVulnerable returns at which manifests there are packages that have a
+// vulnerability, by any of its IDs.
+func (a Answerer) findVulnerable(ctx context.Context, r store.Reader, id string, limit int) (packageHits, error) {
+	hits := packageHits{at: map[dossier.Digest][]dossier.PackageAt{}}
+	known, err := r.FindingsNamed(ctx, id, time.Time{}, maxPackages)
+	if err != nil {
+		return hits, err
+	}
+	byID := map[int64]store.KnownFinding{}
+	var ids []int64
+	for _, f := range known {
+		if _, ok := byID[f.Package]; !ok {
+			byID[f.Package] = f
+			ids = append(ids, f.Package)
+		}
+	}
+	hits.more = len(known) >= maxPackages
+	return hits, hits.hold(ctx, r, ids, limit, func(id int64) (dossier.Package, store.Term) {
+		f := byID[id]
+		p := f.Finding.Package.Package
+		return p, store.Term{Field: dossier.FieldVulnerability, Value: strings.TrimSpace(f.ID + " in " + p.Name + " " + p.Version)}
+	})
+}
+
+// hold notes which manifests have packages, and what was found in each first.
+func (hits *packageHits) hold(ctx context.Context, r store.Reader, ids []int64, limit int, of func(int64) (dossier.Package, store.Term)) error {
 	holders, err := r.PackageHolders(ctx, ids, limit)
 	for _, h := range holders {
-		p := byID[h.Package]
+		p, term := of(h.Package)
 		list := hits.at[h.Manifest]
 		if len(list) == 0 {
-			hits.terms = append(hits.terms, store.TermHit{Digest: h.Manifest, Term: store.Term{Field: dossier.FieldPackage, Value: strings.TrimSpace(p.Name + " " + p.Version)}})
+			hits.terms = append(hits.terms, store.TermHit{Digest: h.Manifest, Term: term})
 		}
 		if len(list) < dossier.FoundPackages {
 			hits.at[h.Manifest] = append(list, dossier.PackageAt{Package: p, Layer: h.Layer, Path: h.Path})
 		}
 	}
-	hits.more = len(known) >= maxPackages || len(holders) >= limit
-	return hits, err
+	hits.more = hits.more || len(holders) >= limit
+	return err
 }
 
 // packageHits is the packages that a search found, by the manifest that has them.

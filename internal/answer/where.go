@@ -53,9 +53,12 @@ func (a Answerer) Where(ctx context.Context, term string, limit int) (dossier.Fo
 // find returns digests of any kind at which the term stands, and the packages
 // that it means.
 func (a Answerer) find(ctx context.Context, r store.Reader, term string, limit int) ([]store.TermHit, packageHits, error) {
+	id, only := cutFold(term, string(dossier.FieldVulnerability)+"=")
+	found, err := a.findVulnerable(ctx, r, id, limit)
+	if err != nil || only || len(found.terms) > 0 {
+		return found.terms, found, err
+	}
 	packages, mayBe := parsePackageTerm(term)
-	var found packageHits
-	var err error
 	if mayBe {
 		if found, err = a.findPackages(ctx, r, packages, limit); err != nil || packages.only {
 			return found.terms, found, err
@@ -147,7 +150,7 @@ func cutFold(s, prefix string) (string, bool) {
 // searchable are the fields of terms, those first that say the most.
 func searchable() []dossier.Field {
 	return []dossier.Field{
-		dossier.FieldReference, dossier.FieldSource, dossier.FieldRevision, dossier.FieldBase, dossier.FieldProgram, dossier.FieldPackage,
+		dossier.FieldReference, dossier.FieldSource, dossier.FieldRevision, dossier.FieldBase, dossier.FieldProgram, dossier.FieldVulnerability, dossier.FieldPackage,
 		dossier.FieldSubject, dossier.FieldArtifactType, dossier.FieldLayer, dossier.FieldLabel, dossier.FieldAnnotation,
 		dossier.FieldPlatform, dossier.FieldMediaType,
 	}

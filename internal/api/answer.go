@@ -183,6 +183,41 @@ func (h *Handler) sbom(w http.ResponseWriter, r *http.Request, q query) error {
 	return h.respondAs(w, r, mediaType, func(to io.Writer) error { return write(to, s) })
 }
 
+// vulnerabilities lists what advisories say of what an image holds.
+func (h *Handler) vulnerabilities(w http.ResponseWriter, r *http.Request, q query) error {
+	ask, err := q.findings()
+	if err != nil {
+		return err
+	}
+	list, err := h.config.Answers.Findings(r.Context(), ask)
+	if err != nil {
+		return err
+	}
+	return h.respond(w, r, list)
+}
+
+// explanation says why packages of an image have a vulnerability, or do not.
+func (h *Handler) explanation(w http.ResponseWriter, r *http.Request, q query) error {
+	ask, err := q.findings()
+	if err != nil {
+		return err
+	}
+	if q.text("id") == "" {
+		return q.invalid("id", "want the ID of a vulnerability")
+	}
+	e, err := h.config.Answers.Explain(r.Context(), ask, q.text("id"))
+	if err != nil {
+		return err
+	}
+	return h.respond(w, r, e)
+}
+
+// findings reads of which image findings are asked for.
+func (q query) findings() (dossier.FindingQuery, error) {
+	at, err := q.times()
+	return dossier.FindingQuery{Ref: q.text("ref"), Platform: q.text("platform"), At: at}, err
+}
+
 // clusters lists the clusters that are known.
 func (h *Handler) clusters(w http.ResponseWriter, r *http.Request, _ query) error {
 	list := dossier.ClusterList{}

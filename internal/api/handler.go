@@ -27,6 +27,13 @@ type Answerer interface {
 	SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, error)
 	Watch(ctx context.Context, q dossier.ImagesQuery) iter.Seq2[dossier.Change, error]
 	Historian
+	Assessor
+}
+
+// Assessor says what advisories mean for an image.
+type Assessor interface {
+	Findings(ctx context.Context, q dossier.FindingQuery) (dossier.FindingList, error)
+	Explain(ctx context.Context, q dossier.FindingQuery, id string) (dossier.Explanation, error)
 }
 
 // Historian tells what happened over time.
@@ -146,6 +153,8 @@ func routes() []route {
 		{path: "/api/v1/history", params: []string{"ref", "at"}, handle: (*Handler).history},
 		{path: "/api/v1/changes", params: []string{"repository", "from", "to", "after", "limit"}, handle: (*Handler).changes},
 		{path: "/api/v1/sbom", params: []string{"ref", "platform", "format", "at", "knownAt"}, handle: (*Handler).sbom},
+		{path: "/api/v1/vulnerabilities", params: []string{"ref", "platform", "at", "knownAt"}, handle: (*Handler).vulnerabilities},
+		{path: "/api/v1/explanation", params: []string{"ref", "id", "platform", "at", "knownAt"}, handle: (*Handler).explanation},
 		{path: "/api/v1/audit", params: auditParams(), handle: (*Handler).audit},
 		{path: "/api/v1/clusters", handle: (*Handler).clusters},
 		{path: "/api/v1/jobs", handle: (*Handler).jobs},

@@ -69,6 +69,14 @@ func (a *answers) SBOM(_ context.Context, q dossier.SBOMQuery) (dossier.SBOM, er
 		a.ask("sbom %s %s %v", q.Ref, q.Platform, q.At)
 }
 
+func (a *answers) Findings(_ context.Context, q dossier.FindingQuery) (dossier.FindingList, error) {
+	return dossier.FindingList{Artifact: q.Ref}, a.ask("findings %s %s %v", q.Ref, q.Platform, q.At)
+}
+
+func (a *answers) Explain(_ context.Context, q dossier.FindingQuery, id string) (dossier.Explanation, error) {
+	return dossier.Explanation{Artifact: q.Ref, Vulnerability: id}, a.ask("explain %s %s", q.Ref, id)
+}
+
 func (a *answers) Watch(ctx context.Context, _ dossier.ImagesQuery) iter.Seq2[dossier.Change, error] {
 	return func(yield func(dossier.Change, error) bool) {
 		for {

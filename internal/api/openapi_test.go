@@ -73,6 +73,8 @@ func results() map[string]any {
 		"/api/v1/audit":    dossier.AuditList{},
 		"/api/v1/clusters": dossier.ClusterList{}, "/api/v1/jobs": dossier.JobList{}, "/api/v1/upstreams": dossier.UpstreamList{}, "/api/v1/facts/{id}": dossier.Fact{},
 		"/api/v1/sbom":                    dossier.SBOM{},
+		"/api/v1/vulnerabilities":         dossier.FindingList{},
+		"/api/v1/explanation":             dossier.Explanation{},
 		"/api/v1/subjects/{digest}/facts": dossier.FactList{},
 		"/api/v1/registry/why":            dossier.Keeping{}, "/api/v1/registry/garbage": dossier.Collection{},
 		"/api/v1/registry/damage": dossier.DamageList{},
@@ -245,6 +247,8 @@ func (w *walk) value(where string, s schema, typ reflect.Type) {
 		want = "string"
 	case typ.Kind() == reflect.Int, typ.Kind() == reflect.Int64:
 		want = "integer"
+	case typ.Kind() == reflect.Float64:
+		want = "number"
 	}
 	got := s.Ref
 	if r, ok := w.schemas[strings.TrimPrefix(s.Ref, schemaPrefix)]; ok && r.Type == "string" {
@@ -271,7 +275,7 @@ func TestDocumentEnumsAgree(t *testing.T) {
 		"ContainerType": words(dossier.Container, dossier.InitContainer, dossier.EphemeralContainer,
 			dossier.ImageVolume),
 		"Field": words(dossier.FieldDigest, dossier.FieldReference, dossier.FieldLabel, dossier.FieldSource, dossier.FieldRevision,
-			dossier.FieldBase, dossier.FieldLayer, dossier.FieldProgram, dossier.FieldPackage, dossier.FieldAnnotation, dossier.FieldMediaType,
+			dossier.FieldBase, dossier.FieldLayer, dossier.FieldProgram, dossier.FieldVulnerability, dossier.FieldPackage, dossier.FieldAnnotation, dossier.FieldMediaType,
 			dossier.FieldArtifactType, dossier.FieldPlatform, dossier.FieldSubject),
 		"ChangeType":    words(dossier.ChangeAdded, dossier.ChangeUpdated, dossier.ChangeRemoved, dossier.ChangeSynced, dossier.ChangeError),
 		"TagChangeType": words(dossier.TagAdded, dossier.TagMoved, dossier.TagRemoved),
@@ -280,6 +284,11 @@ func TestDocumentEnumsAgree(t *testing.T) {
 			dossier.UpstreamOffline, dossier.UpstreamRemoved),
 		"Reason": words(dossier.MissedLayer, dossier.MissedFileSize, dossier.MissedCount, dossier.MissedName, dossier.MissedNesting, dossier.MissedInner,
 			dossier.MissedTime, dossier.MissedBroken, dossier.MissedLink, dossier.MissedIdentity),
+		"Severity": words(dossier.SeverityCritical, dossier.SeverityHigh, dossier.SeverityMedium, dossier.SeverityLow, dossier.SeverityNegligible,
+			dossier.SeverityUnknown),
+		"FixState":    words(dossier.Fixable, dossier.Unfixed, dossier.WontFix, dossier.Deferred, dossier.EndOfLife, dossier.Investigating),
+		"RemedyKind":  words(dossier.RemedyBase, dossier.RemedyPackage, dossier.RemedyRebuild, dossier.RemedyNone),
+		"Presence":    words(dossier.SymbolsPresent, dossier.SymbolsAbsent, dossier.SymbolsUnknown),
 		"AuditAction": words(dossier.AuditActions()...),
 		"AuditObject": words(dossier.ObjectManifest, dossier.ObjectBlob, dossier.ObjectTag),
 		"HeldKind":    words(dossier.HeldManifest, dossier.HeldBlob, dossier.HeldTag, dossier.HeldBytes),

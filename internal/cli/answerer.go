@@ -28,6 +28,13 @@ type Answerer interface {
 	SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, error)
 	Watch(ctx context.Context, q dossier.ImagesQuery) iter.Seq2[dossier.Change, error]
 	Historian
+	Assessor
+}
+
+// Assessor says what advisories mean for an image.
+type Assessor interface {
+	Findings(ctx context.Context, q dossier.FindingQuery) (dossier.FindingList, error)
+	Explain(ctx context.Context, q dossier.FindingQuery, id string) (dossier.Explanation, error)
 }
 
 // Historian tells what happened over time.

@@ -18,21 +18,22 @@ func (p *program) whereCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use:   "where TERM",
-		Short: "Which images and workloads hold a package, digest, name, label, source or revision",
+		Short: "Which images and workloads hold a package, vulnerability, digest, name, label or source",
 		Long: `Find images, charts, signatures and other artifacts, and what runs them. TERM is a
 digest (or 8 or more digits of one), a reference, a label or annotation or the
 value of one (KEY=VALUE or VALUE), a source repository, a revision, a base image,
-a layer, a Go main package, or a package in the layers: NAME, NAME@VERSION, a
-range such as NAME@<VERSION, or a package URL. A final * matches any ending. Letter
+a layer, a Go main package, a vulnerability by any of its IDs, or a package in the
+layers: NAME, NAME@VERSION, a range such as NAME@<VERSION, or a package URL. A final * matches any ending. Letter
 case, https:// and .git make no difference.
 
 FIELD=VALUE looks in one field: reference, source, revision, base, layer, program,
-package, mediaType, artifactType, platform or subject. So do label:KEY=VALUE and
+package, vulnerability, mediaType, artifactType, platform or subject. So do label:KEY=VALUE and
 annotation:KEY=VALUE.`,
 		Example: `  dossier where github.com/org/app
   dossier where 4f5d2c1a9b
   dossier where openssl
   dossier where 'log4j-core@<2.15'
+  dossier where CVE-2021-44228
   dossier where org.opencontainers.image.vendor=Acme
   dossier where annotation:com.example.channel=stable
   dossier where artifactType=application/vnd.cncf.helm.config.v1+json

@@ -260,7 +260,7 @@ func Bytes(n int64) string {
 
 // foundText is what was found, and how much more of it there is.
 func foundText(f dossier.Found) string {
-	if n := len(f.Packages); f.Field == dossier.FieldPackage && n > 1 {
+	if n := len(f.Packages); (f.Field == dossier.FieldPackage || f.Field == dossier.FieldVulnerability) && n > 1 {
 		return fmt.Sprintf("%s (+%d)", f.Match, n-1)
 	}
 	return f.Match

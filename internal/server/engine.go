@@ -115,7 +115,10 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	e.store = traced{signalling{counting{db, e.facts}, e.changed}}
 	e.findings = finding.Keeper{Store: e.store, Advisories: advisories}
-	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now, Order: match.Compare, Advisories: advisories}
+	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now, Order: match.Compare}
+	if c.Database == "" {
+		e.Advisories = advisories
+	}
 	e.ingest = ingest.New(ingest.Config{
 		Store: e.store, Images: e.images, Layer: e.readLayer, Artifacts: e.artifacts, Logger: c.Logger, Now: c.Now,
 		Revive: c.Revive, Workers: c.Workers, Lease: c.Lease,

@@ -52,3 +52,29 @@ func (s *server) match(ctx context.Context) error {
 		}
 	}
 }
+
+// Findings lists what advisories say of what an image holds.
+func (e *Engine) Findings(ctx context.Context, q dossier.FindingQuery) (dossier.FindingList, error) {
+	d, err := e.localDigest(ctx, q.Ref)
+	if err != nil {
+		return dossier.FindingList{}, err
+	}
+	return e.FindingsOf(ctx, q, d)
+}
+
+// Explain says why packages of an image have a vulnerability, or do not.
+func (e *Engine) Explain(ctx context.Context, q dossier.FindingQuery, id string) (dossier.Explanation, error) {
+	d, err := e.localDigest(ctx, q.Ref)
+	if err != nil {
+		return dossier.Explanation{}, err
+	}
+	return e.ExplainOf(ctx, q, id, d)
+}
+
+// localDigest returns what a local reference was found to be, "" for others.
+func (e *Engine) localDigest(ctx context.Context, ref string) (dossier.Digest, error) {
+	if !dossier.IsLocal(ref) {
+		return "", nil
+	}
+	return e.digestOf(ctx, ref, dossier.Times{})
+}
