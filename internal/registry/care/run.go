@@ -35,7 +35,8 @@ func Review(path string, at time.Time) store.Job {
 // How jobs are done.
 const (
 	reviewsAtOnce = 32
-	jobLease      = 2 * time.Minute // for which a collector that died holds a job
+	minJobLease   = 10 * time.Second
+	maxJobLease   = 2 * time.Minute
 	retryAfter    = time.Minute
 )
 
@@ -112,7 +113,7 @@ var errNoJob = errors.New("no job is due")
 
 func (c *Collector) lease(ctx context.Context, kinds []string) (jobs []store.Job, err error) {
 	err = c.config.Store.Update(ctx, func(tx store.Tx) (err error) {
-		if jobs, err = tx.Lease(ctx, c.owner, kinds, reviewsAtOnce, c.now(), jobLease); err == nil && len(jobs) == 0 {
+		if jobs, err = tx.Lease(ctx, c.owner, kinds, reviewsAtOnce, c.now(), c.jobLease()); err == nil && len(jobs) == 0 {
 			err = errNoJob // nothing is written
 		}
 		return err
@@ -121,6 +122,12 @@ func (c *Collector) lease(ctx context.Context, kinds []string) (jobs []store.Job
 		return nil, nil
 	}
 	return jobs, err
+}
+
+// jobLease is for how long a collector that died holds a job. Two that do one at a
+// time do no harm.
+func (c *Collector) jobLease() time.Duration {
+	return min(max(c.config.Policy.Every, minJobLease), maxJobLease)
 }
 
 // do does one job. When it fails it is put back.
@@ -180,10 +187,10 @@ func (c *Collector) beat(job store.Job) func(context.Context) error {
 	until := job.LeasedUntil
 	return func(ctx context.Context) error {
 		now := c.now()
-		if until.Sub(now) > jobLease/2 {
+		if until.Sub(now) > c.jobLease()/2 {
 			return nil
 		}
-		until = now.Add(jobLease)
+		until = now.Add(c.jobLease())
 		return c.config.Store.Update(ctx, func(tx store.Tx) error { return tx.Renew(ctx, job.ID, c.owner, until) })
 	}
 }
