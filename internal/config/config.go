@@ -28,12 +28,13 @@ type File struct {
 	Offline   bool   `yaml:"offline"`   // use no network
 	// PlainHTTP are hosts of registries that are spoken to without TLS, RegistryCA is
 	// a file with certificates to trust for registries.
-	PlainHTTP  []string `yaml:"plainHTTP"`
-	RegistryCA string   `yaml:"registryCA"`
-	Cluster    Cluster  `yaml:"cluster"`
-	Registry   Registry `yaml:"registry"`
-	Log        Log      `yaml:"log"`
-	Traces     Traces   `yaml:"traces"`
+	PlainHTTP  []string   `yaml:"plainHTTP"`
+	RegistryCA string     `yaml:"registryCA"`
+	Cluster    Cluster    `yaml:"cluster"`
+	Registry   Registry   `yaml:"registry"`
+	Advisories Advisories `yaml:"advisories"`
+	Log        Log        `yaml:"log"`
+	Traces     Traces     `yaml:"traces"`
 }
 
 // Log says what is logged, and how.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -67,6 +68,9 @@ func (f *File) resolve(dir string) {
 	}
 	for i := range f.Registry.Upstreams {
 		paths = append(paths, &f.Registry.Upstreams[i].Credentials)
+	}
+	if !strings.Contains(f.Advisories.Base, "://") {
+		paths = append(paths, &f.Advisories.Base)
 	}
 	for _, path := range paths {
 		if *path != "" && !filepath.IsAbs(*path) {

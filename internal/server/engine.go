@@ -103,17 +103,20 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		}
 	}
 	e := &Engine{
-		config:     c,
-		audit:      auditLog,
-		advisories: advisories,
-		changed:    newSignal(),
-		facts:      &factCounts{n: map[factKey]int64{}},
-		local:      map[string]dossier.Digest{},
+		config:  c,
+		audit:   auditLog,
+		changed: newSignal(),
+		facts:   &factCounts{n: map[factKey]int64{}},
+		local:   map[string]dossier.Digest{},
 		images: &image.Client{
 			PlainHTTP: c.PlainHTTP, CAFile: c.RegistryCA, Dial: c.Dial, Offline: c.Offline, Logger: c.Logger, Now: c.Now,
 		},
 	}
 	e.store = traced{signalling{counting{db, e.facts}, e.changed}}
+	e.advisories = e.store
+	if c.Database == "" {
+		e.advisories = signalling{advisories, e.changed}
+	}
 	e.findings = finding.Keeper{Store: e.store, Advisories: advisories}
 	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now, Order: match.Compare}
 	if c.Database == "" {

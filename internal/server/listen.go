@@ -40,7 +40,8 @@ type ServeConfig struct {
 	// Data, and no log where there is no Data.
 	LogKey string
 
-	Registry config.Registry
+	Registry   config.Registry
+	Advisories config.Advisories
 	// AccessLog logs every request. Traces sends spans of them to a collector.
 	AccessLog bool
 	Traces    config.Traces
@@ -74,6 +75,7 @@ func (c ServeConfig) Validate() error {
 	if c.Traces.Ratio < 0 || c.Traces.Ratio > 1 {
 		fault("traces.ratio", "it is not a part of the whole", "write a number from 0 to 1, such as 0.01")
 	}
+	c.validateAdvisories(fault)
 	if !c.Registry.Off {
 		c.validateRegistry(fault)
 		for _, u := range c.upstreams() {

@@ -4,10 +4,12 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/answer"
 )
 
 // Pace of comparing packages with advisories.
@@ -18,6 +20,11 @@ const (
 	// date are noticed.
 	matchEvery = 10 * time.Second
 )
+
+// maxFeedAge is how old advisories may be before they are called old.
+func (e *Engine) maxFeedAge() time.Duration {
+	return cmp.Or(e.Policy.MaxFeedAge, answer.DefaultMaxFeedAge)
+}
 
 // Match compares packages with advisories until findings say what is known now.
 func (e *Engine) Match(ctx context.Context) error { return e.findings.Drain(ctx, nil) }

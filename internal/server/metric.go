@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/feed"
 	"dossier.dev/dossier/internal/ingest"
 	"dossier.dev/dossier/internal/registry/care"
 	"dossier.dev/dossier/internal/store"
@@ -40,6 +41,7 @@ type collector struct {
 	server *server
 
 	jobs, facts, registryRequests, registryBytes, registryThrottled, damaged, checkedSince, watchAge, watchSynced *prometheus.Desc
+	feedAge, feedStale, feedRecords                                                                               *prometheus.Desc
 }
 
 func newCollector(s *server) *collector {
@@ -55,6 +57,9 @@ func newCollector(s *server) *collector {
 		registryThrottled: desc("dossier_registry_throttled_total", "Answers of registries that asked for patience."),
 		damaged:           desc("dossier_oci_damaged_blobs", "Blobs of the registry that are known to be damaged now."),
 		checkedSince:      desc("dossier_oci_checked_since_timestamp_seconds", "When the blob was last compared with its digest for which that is the longest ago; 0: one never was."),
+		feedAge:           desc("dossier_feed_age_seconds", "Time since a feed of advisories was last found to be current.", "feed"),
+		feedStale:         desc("dossier_feed_stale", "1 when a feed of advisories is older than it may be, else 0.", "feed"),
+		feedRecords:       desc("dossier_feed_advisories", "Advisories in a feed.", "feed"),
 		watchAge:          desc("dossier_cluster_watch_age_seconds", "Time since the cluster was last heard of."),
 		watchSynced:       desc("dossier_cluster_watch_synced", "1 when the whole cluster was listed and is watched, else 0."),
 	}
@@ -66,6 +71,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeBy
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.collectJobs(ch)
+	c.collectFeeds(ch)
 	for key, n := range c.server.engine.facts.snapshot() {
 		ch <- prometheus.MustNewConstMetric(c.facts, prometheus.CounterValue, float64(n), key.kind, key.outcome)
 	}
@@ -115,6 +121,27 @@ func (c *collector) collectCluster(ch chan<- prometheus.Metric) {
 	if !health.LastContact.IsZero() {
 		age := c.server.engine.config.Now().Sub(health.LastContact)
 		ch <- prometheus.MustNewConstMetric(c.watchAge, prometheus.GaugeValue, age.Seconds())
+	}
+}
+
+// collectFeeds tells how old advisories are.
+func (c *collector) collectFeeds(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	e := c.server.engine
+	list, err := feed.ReadStatus(ctx, e.advisories, dossier.Instant(e.config.Now()), e.maxFeedAge())
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(c.feedAge, err)
+		return
+	}
+	for _, f := range list.Feeds {
+		stale := 0.0
+		if f.Stale {
+			stale = 1
+		}
+		ch <- prometheus.MustNewConstMetric(c.feedAge, prometheus.GaugeValue, list.At.Sub(f.AsOf).Seconds(), f.Feed)
+		ch <- prometheus.MustNewConstMetric(c.feedStale, prometheus.GaugeValue, stale, f.Feed)
+		ch <- prometheus.MustNewConstMetric(c.feedRecords, prometheus.GaugeValue, float64(f.Records), f.Feed)
 	}
 }
 

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -71,6 +72,7 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 	if err != nil {
 		return err
 	}
+	c.Policy.MaxFeedAge = cmp.Or(c.Policy.MaxFeedAge, c.Advisories.MaxAge)
 	engine, err := Open(ctx, c.Config)
 	if err != nil {
 		return err
@@ -195,6 +197,12 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 		})
 	}
 	group.Go(func() error { return s.matching.keep(ctx, s.match) })
+	if s.config.Advisories.Base != "" {
+		group.Go(func() error {
+			(&feedSchedule{engine: s.engine, config: s.config.Advisories, failed: map[string]time.Time{}}).run(ctx)
+			return nil
+		})
+	}
 	if s.follower != nil {
 		group.Go(func() error { return s.follower.task.keep(ctx, s.follower.follow) })
 	}
