@@ -18,6 +18,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/cluster"
 	"dossier.dev/dossier/internal/demo"
+	"dossier.dev/dossier/internal/feed"
 	"dossier.dev/dossier/internal/render"
 	"dossier.dev/dossier/internal/server"
 )
@@ -40,6 +41,9 @@ so that other commands can be tried on it.`,
 
 // demoManifests is the name of the sample manifests within the demo's directory.
 const demoManifests = "cluster.json"
+
+// demoFeeds is the name of the directory of sample advisories within it.
+const demoFeeds = "advisories"
 
 func (p *program) demo(ctx context.Context, out outputFlags) error {
 	if err := out.check(); err != nil {
@@ -83,6 +87,10 @@ These are sample images, which this program built and read just now. Try next:
   %[1]s show --offline --data %[2]s %[3]s/shop/worker:stable
   %[1]s history --offline --data %[2]s %[3]s/shop/worker:stable
 
+  # a vulnerability, why it is one, and what runs it: by three sample advisories
+  %[1]s vulns --offline --data %[2]s %[3]s/vendor/nginx:1.27 --explain CVE-2024-2961
+  %[1]s where --data %[2]s CVE-2024-2961
+
   # who runs what was built from a repository
   %[1]s where --data %[2]s git.demo/shop/web
 
@@ -125,6 +133,9 @@ func (p *program) demoDir() (string, error) {
 			return "", &dossier.Error{Kind: dossier.KindStorage, Op: "removing the last demo", Subject: dir, Err: err}
 		}
 	}
+	if err := os.RemoveAll(filepath.Join(dir, demoFeeds)); err != nil {
+		return "", &dossier.Error{Kind: dossier.KindStorage, Op: "removing the last demo", Subject: dir, Err: err}
+	}
 	return dir, nil
 }
 
@@ -145,6 +156,9 @@ func ownProgram() ([]byte, error) {
 // it again.
 func (p *program) demoImages(ctx context.Context, world *demo.World, dir string) (dossier.ImageList, error) {
 	manifests := filepath.Join(dir, demoManifests)
+	if err := p.demoAdvisories(ctx, dir); err != nil {
+		return dossier.ImageList{}, err
+	}
 	if err := p.demoCollect(ctx, world, manifests, world.Began, nil); err != nil {
 		return dossier.ImageList{}, err
 	}
@@ -157,6 +171,27 @@ func (p *program) demoImages(ctx context.Context, world *demo.World, dir string)
 		return err
 	})
 	return list, err
+}
+
+// demoAdvisories imports the sample advisories.
+func (p *program) demoAdvisories(ctx context.Context, dir string) (err error) {
+	paths, err := demo.WriteAdvisories(filepath.Join(dir, demoFeeds))
+	if err != nil {
+		return err
+	}
+	config := p.engineConfig()
+	config.Data, config.Database = dir, ""
+	feeds, err := server.OpenFeeds(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, feeds.Close()) }()
+	for _, path := range paths {
+		if err := feeds.Import(ctx, path, func(feed.Report) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // demoCollect reads the cluster and its images at a time, as images -f does.

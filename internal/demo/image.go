@@ -43,8 +43,8 @@ func apk(arch, name, version, license string) string {
 }
 
 // dpkg is one entry of a dpkg status file (deb-control).
-func dpkg(name, version string) string {
-	return fmt.Sprintf("Package: %s\nStatus: install ok installed\nArchitecture: amd64\nVersion: %s\n\n", name, version)
+func dpkg(name, source, version string) string {
+	return fmt.Sprintf("Package: %s\nStatus: install ok installed\nSource: %s\nArchitecture: amd64\nVersion: %s\n\n", name, source, version)
 }
 
 // on adds a layer on top of a base image.
@@ -139,7 +139,7 @@ func nginx(at time.Time) testimage.Image {
 		Layers: []testimage.Layer{
 			{ModTime: at, CreatedBy: "/bin/sh -c #(nop) ADD file:d6a3c1 in / ", Files: map[string]testimage.File{
 				osRelease:             testimage.Text("PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"\n"),
-				"var/lib/dpkg/status": testimage.Text(dpkg("base-files", "12.4+deb12u5") + dpkg("libc6", "2.36-9+deb12u4")),
+				"var/lib/dpkg/status": testimage.Text(dpkg("base-files", "base-files", "12.4+deb12u5") + dpkg("libc6", "glibc", "2.36-9+deb12u4")),
 			}},
 			{ModTime: at, CreatedBy: "/bin/sh -c apt-get install -y nginx=${NGINX_VERSION}", Files: map[string]testimage.File{
 				"usr/sbin/nginx": testimage.Program([]byte("#!/bin/sh\n")),
