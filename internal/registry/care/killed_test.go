@@ -182,8 +182,8 @@ func killedPolicy() config.Care {
 // and on PostgreSQL with an object store. Whoever collects next finds all that is needed, ends what was
 // begun, and leaves no bytes that nobody knows of.
 func TestCollectorKilled(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SKIPPED: a process for each point takes long")
+	if raced {
+		t.Skip("SKIPPED: it runs without the race detector, and a process by itself has nobody to race with")
 	}
 	for _, s := range []struct {
 		name  string
@@ -232,9 +232,9 @@ type killedWorld struct {
 	*world
 }
 
-// collect has a collector killed at a point (0: none), checks what is left, and collects what
-// is left to collect. It returns the points by which the collector came that was not killed.
-func (k killedWorld) collect(t *testing.T, at int) []string {
+// openWorld opens the stores of the site, until the test ends.
+func (k *killedWorld) openWorld(t *testing.T) {
+	t.Helper()
 	db, blobs, err := k.open()
 	if err != nil {
 		t.Fatal(err)
@@ -245,41 +245,53 @@ func (k killedWorld) collect(t *testing.T, at int) []string {
 		}
 	})
 	k.world = newWorldWith(t, db, blobs)
-	k.now = time.Now()
+}
+
+// collect has a collector killed at a point (0: none), checks what is left, and collects what
+// is left to collect. It returns the points by which the collector came that was not killed.
+func (k killedWorld) collect(t *testing.T, at int) []string {
+	k.openWorld(t)
 	keep := k.fill()
 	k.pass(50 * time.Hour) // no lease lasts, and bytes without a row are old
 	v := victim{site: k.site, Add: time.Until(k.clock()), At: at}
 	points := v.run(t)
-	k.pass(time.Hour) // so has the lease of its job
-	check := func(when string) {
-		t.Helper()
-		for d, repository := range keep {
-			if !k.there(repository, d) {
-				t.Errorf("%s %s is gone from %s", when, d, repository)
-			}
+	k.check(keep, "after the kill")
+	k.end(keep)
+	return points
+}
+
+// check checks that what is to stay is there, and has all that it needs.
+func (w *world) check(keep map[dossier.Digest]string, when string) {
+	w.t.Helper()
+	for d, repository := range keep {
+		if !w.there(repository, d) {
+			w.t.Errorf("%s %s is gone from %s", when, d, repository)
 		}
-		k.checkWhole()
 	}
-	check("after the kill")
+	w.checkWhole()
+}
+
+// end collects until nothing is left to collect, and checks what is left.
+func (w *world) end(keep map[dossier.Digest]string) {
+	w.t.Helper()
 	// It takes some collections to get from a tag to the bytes; and a database may take a moment
 	// to notice that who held a lock in it is gone.
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		k.pass(50 * time.Hour)
-		c := k.collector(killedPolicy())
-		if err := c.Tick(t.Context()); err != nil {
-			t.Fatal(err)
+		w.pass(50 * time.Hour) // the lease of a job has run out as well
+		c := w.collector(killedPolicy())
+		if err := c.Tick(w.t.Context()); err != nil {
+			w.t.Fatal(err)
 		}
-		left, err := c.Plan(t.Context())
+		left, err := c.Plan(w.t.Context())
 		if err != nil {
-			t.Fatal(err)
+			w.t.Fatal(err)
 		}
-		if len(left.Items) == 0 && len(k.garbage(t.Context())) == 0 {
+		if len(left.Items) == 0 && len(w.garbage(w.t.Context())) == 0 {
 			break
 		}
 	}
-	check("in the end")
-	k.checkNothingLeft(killedPolicy())
-	return points
+	w.check(keep, "in the end")
+	w.checkNothingLeft(killedPolicy())
 }
 
 // fill pushes what is to stay, which it returns, and what is to go.

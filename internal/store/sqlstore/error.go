@@ -6,6 +6,7 @@ package sqlstore
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 
@@ -39,7 +40,9 @@ func classify(err error) (dossier.Kind, string) {
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return dossier.KindUnavailable, "Check that the database server runs and that its URL is right."
 	}
-	if _, ok := errors.AsType[net.Error](err); ok {
+	_, broken := errors.AsType[net.Error](err)
+	// A connection that the server has closed says so in these ways too.
+	if broken || errors.Is(err, io.ErrUnexpectedEOF) || pgconn.SafeToRetry(err) {
 		return dossier.KindUnavailable, "Check that the database server can be reached."
 	}
 	return dossier.KindInternal, ""
