@@ -17,6 +17,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"dossier.dev/dossier/e2e/conformance/powercut"
 )
@@ -24,8 +25,8 @@ import (
 // TestPowerCut cuts the power of a registry at many points of a run, in thought:
 // what the disk may hold then is laid out from a trace of its system calls and served
 // again. Every push that was acknowledged by then pulls back bit for bit and has its
-// dossier, and no manifest lacks a child. Cut are all points at which something became
-// durable, or as many of them as the test has time for.
+// dossier, and no manifest lacks a child, although others were deleted and their garbage collected
+// meanwhile. Cut are all points at which something became durable, or as many of them as the test has time for.
 func TestPowerCut(t *testing.T) {
 	const most = 40
 	strace, err := exec.LookPath("strace")
@@ -70,9 +71,11 @@ func TestPowerCut(t *testing.T) {
 // pushTraced pushes to a registry under strace, in several ways at a time.
 func pushTraced(t *testing.T, strace, data, notes string) map[string]pushed {
 	t.Helper()
+	policy := filepath.Join(t.TempDir(), "dossier.yaml")
+	write(t, policy, "registry: {care: {lease: 8s, delay: 1s, every: 200ms, reconcile: 200ms}}\n")
 	p, err := startWith(t.Context(), []string{
 		strace, "-f", "-y", "-xx", "-s", "4000000", "-e", "signal=none", "-e", "trace=" + powercut.Calls, "-o", notes, program(t, "dossier"),
-	}, place{data: data})
+	}, place{data: data, flags: []string{"--config", policy}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,10 +97,40 @@ func pushTraced(t *testing.T, strace, data, notes string) map[string]pushed {
 		})
 	}
 	group.Wait()
+	collectTraced(t, p.host, pushes)
 	killChildren(t, p.cmd.Process.Pid)
 	<-p.done // strace has noted all
 	return pushes
 }
+
+// collectTraced deletes every third manifest and waits until bytes of theirs have
+// gone. What was deleted is no longer among the pushes.
+func collectTraced(t *testing.T, host string, pushes map[string]pushed) {
+	t.Helper()
+	n := 0
+	for digest, push := range pushes {
+		if n++; n%3 != 0 {
+			continue
+		}
+		url := "http://" + host + "/v2/" + repository + "/manifests/" + digest
+		if err := expect(http.StatusAccepted)(do(t.Context(), http.MethodDelete, url, nil, "")); err != nil {
+			t.Error(err)
+		}
+		push.deleted = true
+		pushes[digest] = push
+	}
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		a, err := do(t.Context(), http.MethodGet, "http://"+host+"/metrics", nil, "")
+		if err != nil || time.Now().After(end) {
+			t.Fatalf("no bytes were deleted: %v", err)
+		}
+		if freed.Match(a.body) {
+			return
+		}
+	}
+}
+
+var freed = regexp.MustCompile(`(?m)^dossier_oci_freed_bytes_total [1-9]`)
 
 // killChildren kills what a process started.
 func killChildren(t *testing.T, pid int) {
@@ -134,10 +167,21 @@ func acknowledged(sent [][]byte) map[string]bool {
 // returns how much that was.
 func checkAfterCut(t *testing.T, disk string, want map[string]bool, pushes map[string]pushed) int {
 	t.Helper()
-	host := serve(t, disk, "").host
+	off := filepath.Join(t.TempDir(), "dossier.yaml")
+	write(t, off, "registry: {care: {off: true}}\n")
+	host := serveAt(t, place{data: disk, flags: []string{"--config", off}}).host
+	gone := map[string]bool{} // it may be
+	for digest, push := range pushes {
+		if push.deleted {
+			gone[digest], gone[sum(push.layer)] = true, true
+		}
+	}
 	base := "http://" + host + "/v2/" + repository
 	tagged := 0
 	for path := range maps.Keys(want) {
+		if gone[filepath.Base(path)] {
+			continue
+		}
 		a, err := do(t.Context(), http.MethodGet, base+path, nil, "")
 		if err != nil || a.status != http.StatusOK || sum(a.body) != filepath.Base(path) {
 			t.Errorf("%s was acknowledged: %v, %d, %.200s", path, err, a.status, a.body)
