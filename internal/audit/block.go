@@ -54,6 +54,12 @@ func encode(entries []dossier.AuditEntry) []byte {
 		}
 		return n
 	}
+	// Most texts are those of the entry before.
+	var before [15]string
+	var numberBefore [15]uint64
+	for i := range before {
+		numberBefore[i] = number("")
+	}
 	var last time.Time
 	if len(entries) > 0 {
 		last = entries[0].At
@@ -67,8 +73,11 @@ func encode(entries []dossier.AuditEntry) []byte {
 			flags |= flagDenied
 		}
 		list = binary.AppendUvarint(list, flags)
-		for _, s := range texts(e) {
-			list = binary.AppendUvarint(list, number(*s))
+		for k, s := range texts(e) {
+			if *s != before[k] {
+				before[k], numberBefore[k] = *s, number(*s)
+			}
+			list = binary.AppendUvarint(list, numberBefore[k])
 		}
 		for _, n := range []int64{int64(e.Status), e.Bytes, e.Count} {
 			list = binary.AppendUvarint(list, uint64(max(0, n)))

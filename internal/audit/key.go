@@ -40,7 +40,20 @@ func (w word) key() int64 {
 	return int64(binary.BigEndian.Uint64(sum[:]))
 }
 
-// words adds the words of an entry to a set.
+// findable is all of an entry that its words are made of.
+type findable struct {
+	digest, was                      dossier.Digest
+	caller                           dossier.AuditCaller
+	repository, tag, source, address string
+	action                           dossier.AuditAction
+	denied                           bool
+}
+
+func findableOf(e *dossier.AuditEntry) findable {
+	return findable{e.Digest, e.Was, e.Caller, e.Repository, e.Tag, e.Source, e.Address, e.Action, e.Denied}
+}
+
+// words adds the words of an entry to a set. It looks at what is in findable only.
 func words(set map[word]struct{}, e *dossier.AuditEntry) {
 	add := func(f field, value string) {
 		if value != "" {

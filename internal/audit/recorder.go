@@ -277,10 +277,14 @@ func blocks(list []dossier.AuditEntry) []block {
 		for n < len(list) && n < maxEntries && fits(list[0].At, list[n].At) {
 			n++
 		}
-		set := map[word]struct{}{}
+		set, found := map[word]struct{}{}, map[findable]struct{}{}
 		entries := int64(n)
 		for i := range list[:n] {
-			words(set, &list[i])
+			by := findableOf(&list[i])
+			if _, ok := found[by]; !ok { // many differ in time and size only
+				found[by] = struct{}{}
+				words(set, &list[i])
+			}
 			if list[i].Action == dossier.ActionLost {
 				entries--
 			}
