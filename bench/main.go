@@ -66,6 +66,7 @@ func figures() []figure {
 		{"change", "a pod's change until it can be seen, while 100 pods change a second", measureChange},
 		{"rollout", "the same with a whole control plane, where Deployments are rolled out", measureRollout},
 		{"tags", "tags of a digest and a digest at a time among 1,000,000 tags, a page of 100,000 repositories", measureTags},
+		{"vulns", "a new advisory until what runs with it, a refresh of 20,000, searches, and memory; 1,000 images of 1,000 packages", measureVulns},
 		{"push-many", "a push into a repository with 100,000 tags beside one with 10", measurePushMany},
 		{"push-small", "small images pushed durably, beside distribution and crane registry", measureSmall},
 		{"head", "the manifest of a tag asked for, beside distribution and crane registry", measureHead},
