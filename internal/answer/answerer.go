@@ -27,12 +27,13 @@ type Answerer struct {
 	Order  Order // of versions; nil: ranges of versions cannot be searched for
 	// Advisories has the advisories with which packages were compared. nil: Store.
 	Advisories store.Store
+	Exposures  *Exposures // nil: nothing is remembered from one answer to the next
 }
 
 // gatherer returns one that reads from a state of the store.
 func (a Answerer) gatherer(r store.Reader, at dossier.Times) *gatherer {
 	g := newGatherer(r, at, a.now())
-	g.advisories = a.Advisories
+	g.advisories, g.remembered = a.Advisories, a.Exposures
 	return g
 }
 

@@ -113,7 +113,13 @@ func (g *gatherer) loadExposures(ctx context.Context, sets []dossier.Digest) err
 	if len(missing) == 0 {
 		return nil
 	}
-	found, err := g.r.Exposures(ctx, missing, g.at.Recorded)
+	var found map[dossier.Digest]store.SetExposure
+	var err error
+	if g.at.Recorded.IsZero() {
+		found, err = g.remembered.read(ctx, g.r, g.matched.Generation, missing)
+	} else {
+		found, err = g.r.Exposures(ctx, missing, g.at.Recorded)
+	}
 	maps.Copy(g.exposures, found)
 	return err
 }
@@ -165,15 +171,17 @@ func (b *batch) markExploited(ctx context.Context) error {
 			}
 		}
 	}
-	known, err := b.exploits(ctx, slices.Collect(maps.Keys(ids)))
+	known, err := b.exploits(ctx, toRead(b.exploited, slices.Collect(maps.Keys(ids))))
 	if err != nil {
 		return err
+	}
+	for id, e := range known {
+		b.exploited[id] = !e.KnownSince.IsZero() && !e.KnownSince.After(b.asOf)
 	}
 	for _, e := range b.evidence {
 		for _, x := range e.Exposures {
 			for i, v := range x.Vulnerabilities {
-				since := known[v.ID].KnownSince
-				x.Vulnerabilities[i].Exploited = !since.IsZero() && !since.After(b.asOf)
+				x.Vulnerabilities[i].Exploited = b.exploited[v.ID]
 			}
 		}
 	}

@@ -30,6 +30,7 @@ type gatherer struct {
 	problems  *problems          // nil: not read yet
 
 	advisories store.Store       // nil: r has them
+	remembered *Exposures        // may be nil
 	matched    *store.MatchState // nil: not read yet
 	feeds      []dossier.Feed    // of matched
 }

@@ -20,6 +20,7 @@ type memory struct {
 	points map[store.NameTag]*dossier.TagInterval   // where the tag points; nil: not known
 
 	exposures map[dossier.Digest]store.SetExposure // by set of packages
+	exploited map[string]bool                      // vulnerabilities, by ID
 }
 
 func newMemory() memory {
@@ -31,6 +32,7 @@ func newMemory() memory {
 		points: map[store.NameTag]*dossier.TagInterval{},
 
 		exposures: map[dossier.Digest]store.SetExposure{},
+		exploited: map[string]bool{},
 	}
 }
 

@@ -35,6 +35,9 @@ const (
 	// To parse again is cheap; what is remembered is many small things that every
 	// collection of garbage goes through, and meanwhile the answers wait.
 	maxParsed = 1 << 20
+	// maxExposures is how many findings of sets of packages it remembers, those of
+	// some thousand images.
+	maxExposures = 300_000
 )
 
 // server is a Serve under way.
@@ -79,6 +82,7 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	engine.Parser = answer.NewParser(maxParsed)
+	engine.Exposures = answer.NewExposures(maxExposures)
 	listener, err := entrance.open(ctx)
 	if err != nil {
 		return err

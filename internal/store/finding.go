@@ -127,6 +127,13 @@ type FindingReader interface {
 	Exposures(ctx context.Context, sets []dossier.Digest, at time.Time) (map[dossier.Digest]SetExposure, error)
 }
 
+// ExposureReader tells what changed of exposures.
+type ExposureReader interface {
+	// SetsChanged returns up to limit sets of whose packages Exposures may say
+	// something else than in an earlier generation.
+	SetsChanged(ctx context.Context, generation int64, limit int) ([]dossier.Digest, error)
+}
+
 // FindingWriter writes what advisories say of packages. All of it can be made
 // again from packages and advisories.
 type FindingWriter interface {

@@ -50,6 +50,7 @@ type Reader interface {
 	AdvisoryReader
 	EcosystemReader
 	FindingReader
+	ExposureReader
 	EventReader
 	KeepingReader
 	ScrubReader

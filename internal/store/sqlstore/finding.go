@@ -61,6 +61,10 @@ JOIN package_member AS m ON m.package_set = s.id
 JOIN finding AS f ON f.package = m.package AND f.known_to > $2 AND f.known_from <= $2
 WHERE s.digest IN (SELECT key FROM json_each($1)) AND s.whole = 1`
 
+	setsChanged = `
+SELECT DISTINCT s.digest FROM package_match AS a JOIN package_member AS m ON m.package = a.package
+JOIN package_set AS s ON s.id = m.package_set WHERE a.generation > $1 LIMIT $2`
+
 	alikeInSets = `
 SELECT s.digest, COUNT(DISTINCT m.package), ` + matchedColumns + ` FROM package_set AS s
 JOIN package_member AS m ON m.package_set = s.id JOIN package_match AS a ON a.package = m.package
@@ -214,6 +218,20 @@ func (r reader) PackagesOfSets(ctx context.Context, sets []dossier.Digest, at ti
 	}, packagesOfSets, list, knownAt(at))
 }
 
+// once returns the text that is kept for all that are equal.
+func once(texts map[string]string, s string) string {
+	if kept, ok := texts[s]; ok {
+		return kept
+	}
+	texts[s] = s
+	return s
+}
+
+// SetsChanged implements [store.ExposureReader].
+func (r reader) SetsChanged(ctx context.Context, generation int64, limit int) ([]dossier.Digest, error) {
+	return all(ctx, r.session, "reading what changed of findings", scanOne[dossier.Digest], setsChanged, generation, max(0, limit))
+}
+
 // Exposures implements [store.FindingReader].
 func (r reader) Exposures(ctx context.Context, sets []dossier.Digest, at time.Time) (map[dossier.Digest]store.SetExposure, error) {
 	const op = "reading findings"
@@ -248,8 +266,12 @@ func (r reader) Exposures(ctx context.Context, sets []dossier.Digest, at time.Ti
 		out[a.set] = e
 	}
 	seen := map[exposed]bool{}
+	texts := map[string]string{} // the same text once, however many sets have it
 	for _, f := range findings {
 		if e := out[f.set]; !seen[f] {
+			f.SetFinding = store.SetFinding{
+				ID: once(texts, f.ID), Severity: dossier.Severity(once(texts, string(f.Severity))), State: dossier.FixState(once(texts, string(f.State))),
+			}
 			seen[f] = true
 			e.Findings = append(e.Findings, f.SetFinding)
 			out[f.set] = e

@@ -27,11 +27,13 @@ const (
 
 	setPosition = `UPDATE match_state SET serial = $1, version = $2 WHERE id = 1`
 
-	unmatchAll = `UPDATE package_match SET rules = 0 WHERE rules <> 0`
+	unmatchAll = `UPDATE package_match SET rules = 0, generation = $1 WHERE rules <> 0`
 
 	setMatched = `
 UPDATE package_match SET rules = $2, matched_at = CASE WHEN matched_at = 0 THEN $3 ELSE matched_at END,
-    ecosystem = $4, reason = $5, unclear = $6 WHERE package = $1`
+    ecosystem = $4, reason = $5, unclear = $6, generation = $7 WHERE package = $1`
+
+	setChanged = `UPDATE package_match SET generation = $2 WHERE package = $1 AND generation <> $2`
 
 	insertPackageMatch     = `INSERT INTO package_match (package, rules, matched_at, ecosystem, reason, unclear) VALUES `
 	insertPackageMatchTail = ` ON CONFLICT (package) DO NOTHING`
@@ -76,6 +78,7 @@ UPDATE match_ecosystem SET known_to = $3 WHERE ecosystem = $1 AND feed = $2 AND 
 type matchWrite struct {
 	*tx
 	now     int64
+	made    int64 // the generation that is made
 	next    int64 // the finding that was given a number last
 	changes []store.FindingChange
 
@@ -91,12 +94,12 @@ func (t *tx) PutMatched(ctx context.Context, m store.Matched) ([]store.FindingCh
 	if err != nil {
 		return nil, err
 	}
-	w := &matchWrite{tx: t, now: micros(t.now)}
+	w := &matchWrite{tx: t, now: micros(t.now), made: m.Generation + 1}
 	if w.next, _, err = one(ctx, t.session, opMatched, scanOne[int64], lastFinding); err != nil {
 		return nil, err
 	}
 	if m.Restart {
-		if _, err := t.exec(ctx, opMatched, unmatchAll); err != nil {
+		if _, err := t.exec(ctx, opMatched, unmatchAll, w.made); err != nil {
 			return nil, err
 		}
 	}
@@ -148,10 +151,18 @@ func (w *matchWrite) put(ctx context.Context, p store.PackageFindings) error {
 	for _, k := range kept {
 		was[k.vulnerability] = k
 	}
+	changed := false
 	for _, f := range p.Findings {
 		k, known := was[f.ID]
 		delete(was, f.ID)
-		if err := w.keep(ctx, p.Package, f, k, known); err != nil {
+		isNew, err := w.keep(ctx, p.Package, f, k, known)
+		if err != nil {
+			return err
+		}
+		changed = changed || isNew
+	}
+	if changed = changed || len(was) > 0; changed && p.Names != nil {
+		if _, err := w.exec(ctx, opMatched, setChanged, p.Package, w.made); err != nil {
 			return err
 		}
 	}
@@ -169,16 +180,17 @@ func (w *matchWrite) assess(ctx context.Context, p store.PackageFindings) error 
 	for _, k := range p.Keys {
 		w.keys = append(w.keys, []any{keyText(k), p.Package})
 	}
-	_, err := w.exec(ctx, opMatched, setMatched, p.Package, p.Rules, w.now, p.Ecosystem, p.Reason, p.Unclear)
+	_, err := w.exec(ctx, opMatched, setMatched, p.Package, p.Rules, w.now, p.Ecosystem, p.Reason, p.Unclear, w.made)
 	return err
 }
 
-// keep keeps a finding, in the place of the one that there was.
-func (w *matchWrite) keep(ctx context.Context, pkg int64, f dossier.Finding, was keptFinding, known bool) error {
+// keep keeps a finding, in the place of the one that there was, and reports
+// whether it says something else.
+func (w *matchWrite) keep(ctx context.Context, pkg int64, f dossier.Finding, was keptFinding, known bool) (bool, error) {
 	f.Package = dossier.PackageAt{}
 	body, err := json.Marshal(f)
 	if err != nil {
-		return &dossier.Error{Kind: dossier.KindInternal, Op: opMatched, Subject: f.ID, Err: err}
+		return false, &dossier.Error{Kind: dossier.KindInternal, Op: opMatched, Subject: f.ID, Err: err}
 	}
 	since := w.now
 	if known {
@@ -186,15 +198,15 @@ func (w *matchWrite) keep(ctx context.Context, pkg int64, f dossier.Finding, was
 		same, err := saysTheSame(was.body, f)
 		switch {
 		case err != nil:
-			return err
+			return false, err
 		case bytes.Equal(was.body, body):
-			return nil
+			return false, nil
 		case same:
 			_, err := w.exec(ctx, opMatched, proveFinding, was.id, body)
-			return err
+			return false, err
 		}
 		if _, err := w.exec(ctx, opMatched, endFinding, was.id, w.now); err != nil {
-			return err
+			return false, err
 		}
 	} else {
 		w.changes = append(w.changes, store.FindingChange{Package: pkg, Vulnerability: f.ID})
@@ -206,7 +218,7 @@ func (w *matchWrite) keep(ctx context.Context, pkg int64, f dossier.Finding, was
 	for _, n := range slices.Compact(names) {
 		w.names = append(w.names, []any{n, pkg, w.next})
 	}
-	return nil
+	return true, nil
 }
 
 // saysTheSame reports whether a finding that is kept differs from another in no

@@ -248,6 +248,21 @@ func setsAreExposed(t *testing.T, s store.Store) {
 		b: {Findings: []store.SetFinding{high("CVE-1", dossier.Unfixed)}, Packages: []store.PackagesAlike{ssl}},
 	}
 	same(t, "exposures", want, got)
+	changed := func(since int64, limit int) int {
+		return len(read(t, s, func(r store.Reader) ([]dossier.Digest, error) { return r.SetsChanged(t.Context(), since, limit) }))
+	}
+	now := generation(t, s)
+	if all, one, none := changed(now-1, 10), changed(now-1, 1), changed(now, 10); all != 2 || one != 1 || none != 0 {
+		t.Errorf("%d sets changed, with a limit %d, since then %d; want 2, 1, 0", all, one, none)
+	}
+	putMatched(t, s, store.Matched{Packages: []store.PackageFindings{{Package: ids["bash"], Names: []string{"CVE-2"}, Findings: []dossier.Finding{vulnerable("CVE-2", "6")}}}})
+	if n := changed(now, 10); n != 0 {
+		t.Errorf("%d sets changed when nothing did", n)
+	}
+	putMatched(t, s, store.Matched{Packages: []store.PackageFindings{{Package: ids["bash"], Names: []string{"CVE-2"}}}})
+	if n := changed(now, 10); n != 1 {
+		t.Errorf("%d sets changed when a finding went, want 1", n)
+	}
 }
 
 func comparedWith(t *testing.T, s store.Store) {
