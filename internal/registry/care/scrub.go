@@ -272,7 +272,7 @@ func (p *paced) Read(b []byte) (int, error) {
 	if err := p.scrub.beat(p.ctx); err != nil {
 		return 0, err
 	}
-	n, err := p.from.Read(b)
+	n, err := p.from.Read(b[:min(int64(len(b)), max(1, p.scrub.pace.rate/paceParts))])
 	p.scrub.Bytes += int64(n)
 	if waitErr := p.scrub.pace.took(p.ctx, n); waitErr != nil {
 		return n, waitErr
@@ -287,6 +287,10 @@ type pace struct {
 	now   func() time.Time
 	sleep func(context.Context, time.Duration) error
 }
+
+// paceParts is in how many parts the bytes of a second are read at least: a job is held
+// longer between two.
+const paceParts = 4
 
 // paceSlack is for how long a reader may be ahead of its time.
 const paceSlack = 20 * time.Millisecond

@@ -318,6 +318,43 @@ func TestScrubMeetsCollection(t *testing.T) {
 	}
 }
 
+// TestScrubSlowly reads a blob at a rate by which one buffer would take longer than a
+// job is held: it is read in smaller parts, so that nobody else begins meanwhile.
+func TestScrubSlowly(t *testing.T) {
+	w := newWorld(t)
+	w.upload("a", strings.Repeat("some text", 20))
+	w.pass(care.DefaultScrubAge)
+	parts := &partBlobs{Store: w.blobs}
+	policy := config.Care{Scrub: config.Scrub{Rate: 400}}
+	got, err := w.collector(policy, func(c *care.Config) { c.Blobs = parts }).Scrub(t.Context())
+	if err != nil || got.Bytes != 180 || parts.largest > 100 {
+		t.Errorf("scrubbed %+v in parts of up to %d bytes, want 100 at most: %v", got, parts.largest, err)
+	}
+}
+
+// partBlobs remembers the largest read.
+type partBlobs struct {
+	blob.Store
+	largest int
+}
+
+// Open implements blob.Store.
+func (s *partBlobs) Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	from, err := s.Store.Open(ctx, key, offset, length)
+	return partReader{from, s}, err
+}
+
+type partReader struct {
+	io.ReadCloser
+	of *partBlobs
+}
+
+// Read implements io.Reader.
+func (r partReader) Read(p []byte) (int, error) {
+	r.of.largest = max(r.of.largest, len(p))
+	return r.ReadCloser.Read(p)
+}
+
 // TestScrubPolicy checks what is wrong with a policy.
 func TestScrubPolicy(t *testing.T) {
 	err := care.Validate(config.Care{Scrub: config.Scrub{Rate: -1, Age: -1}})
