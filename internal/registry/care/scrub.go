@@ -4,11 +4,13 @@
 package care
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"time"
 
@@ -80,6 +82,7 @@ func (c *Collector) Scrub(ctx context.Context) (Scrubbed, error) {
 	}
 	s := &scrub{Collector: c, beat: c.beat(jobs[0]), pace: pace{rate: int64(c.config.Policy.Scrub.Rate), now: time.Now, sleep: sleep}}
 	err = s.round(ctx)
+	err = errors.Join(err, s.write(context.WithoutCancel(ctx)))
 	if dossier.KindOf(err) == dossier.KindConflict {
 		return s.Scrubbed, nil // somebody else goes on by now
 	}
@@ -96,6 +99,9 @@ type scrub struct {
 	beat func(context.Context) error
 	pace pace
 	last error // by which a blob could not be read
+	// found waits to be written down: a transaction for each blob would burden the
+	// database when there are many small ones.
+	found []Check
 }
 
 // round looks at blobs that are known to be damaged, then at all whose check is old.
@@ -161,33 +167,63 @@ func (s *scrub) check(ctx context.Context, b store.BlobState) error {
 		return nil
 	}
 	s.Blobs++
-	k := Check{Registry: s.config.Registry, Blob: b.Blob, At: s.now(), Damage: damage}
-	var was string
-	err = s.config.Store.Update(ctx, func(tx store.Tx) (err error) {
-		was, err = k.Record(ctx, tx)
-		return err
-	})
-	if dossier.KindOf(err) == dossier.KindNotFound {
-		return nil // it was collected, or healed, meanwhile
+	s.found = append(s.found, Check{Registry: s.config.Registry, Blob: b.Blob, At: s.now(), Damage: damage})
+	if damage == "" && len(s.found) < scrubPage {
+		return nil
 	}
+	if err := s.write(ctx); err != nil || damage == "" {
+		return err
+	}
+	s.restore(ctx, b.Digest)
+	return nil
+}
+
+// write writes down what was found. What is lost in between is checked again.
+func (s *scrub) write(ctx context.Context) error {
+	if len(s.found) == 0 {
+		return nil
+	}
+	slices.SortFunc(s.found, func(a, b Check) int { return cmp.Compare(a.Blob.Digest, b.Blob.Digest) }) // in which all lock
+	var was map[dossier.Digest]string
+	err := s.config.Store.Update(ctx, func(tx store.Tx) error {
+		was = map[dossier.Digest]string{}
+		for _, k := range s.found {
+			damage, err := k.Record(ctx, tx)
+			if dossier.KindOf(err) == dossier.KindNotFound {
+				continue // it was collected, or healed, meanwhile
+			}
+			if err != nil {
+				return err
+			}
+			was[k.Blob.Digest] = damage
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
+	for _, k := range s.found {
+		if before, ok := was[k.Blob.Digest]; ok {
+			s.tell(ctx, k, before)
+		}
+	}
+	s.found = s.found[:0]
+	return nil
+}
+
+// tell counts and logs a check.
+func (s *scrub) tell(ctx context.Context, k Check, was string) {
 	switch {
-	case damage != "" && was == "":
+	case k.Damage != "" && was == "":
 		s.Damaged++
-		s.config.Logger.ErrorContext(ctx, "a blob is damaged", "digest", b.Digest, "key", b.Key, "damage", damage)
-	case damage == "" && was != "":
+		s.config.Logger.ErrorContext(ctx, "a blob is damaged", "digest", k.Blob.Digest, "key", k.Blob.Key, "damage", k.Damage)
+	case k.Damage == "" && was != "":
 		s.Healed++
-		s.config.Logger.InfoContext(ctx, "a blob is as it should be again", "digest", b.Digest, "was", was)
+		s.config.Logger.InfoContext(ctx, "a blob is as it should be again", "digest", k.Blob.Digest, "was", was)
 	}
 	if s.config.Scrubbed != nil {
-		s.config.Scrubbed(was, damage)
+		s.config.Scrubbed(was, k.Damage)
 	}
-	if damage != "" {
-		s.restore(ctx, b.Digest)
-	}
-	return nil
 }
 
 // compare returns what is wrong with the bytes of a blob; empty: nothing. An error
@@ -198,6 +234,9 @@ func (s *scrub) compare(ctx context.Context, b store.Blob) (damage string, err e
 		hash, n := b.Digest.NewHash(), int64(0)
 		n, err = io.Copy(hash, &paced{ctx: ctx, scrub: s, from: from})
 		_ = from.Close() // of what was only read
+		if err == nil && n < leastCost {
+			err = s.pace.took(ctx, int(leastCost-n))
+		}
 		switch got := dossier.FromHash(b.Digest.Algorithm(), hash); {
 		case err != nil:
 		case n != b.Size:
@@ -291,6 +330,9 @@ type pace struct {
 // paceParts is in how many parts the bytes of a second are read at least: a job is held
 // longer between two.
 const paceParts = 4
+
+// leastCost is how many bytes a blob counts for at least: it takes requests and a row.
+const leastCost = 16 << 10
 
 // paceSlack is for how long a reader may be ahead of its time.
 const paceSlack = 20 * time.Millisecond

@@ -322,13 +322,13 @@ func TestScrubMeetsCollection(t *testing.T) {
 // job is held: it is read in smaller parts, so that nobody else begins meanwhile.
 func TestScrubSlowly(t *testing.T) {
 	w := newWorld(t)
-	w.upload("a", strings.Repeat("some text", 20))
+	w.upload("a", strings.Repeat("some text", 2000))
 	w.pass(care.DefaultScrubAge)
 	parts := &partBlobs{Store: w.blobs}
-	policy := config.Care{Scrub: config.Scrub{Rate: 400}}
+	policy := config.Care{Scrub: config.Scrub{Rate: 32000}}
 	got, err := w.collector(policy, func(c *care.Config) { c.Blobs = parts }).Scrub(t.Context())
-	if err != nil || got.Bytes != 180 || parts.largest > 100 {
-		t.Errorf("scrubbed %+v in parts of up to %d bytes, want 100 at most: %v", got, parts.largest, err)
+	if err != nil || got.Bytes != 18_000 || parts.largest > 8000 {
+		t.Errorf("scrubbed %+v in parts of up to %d bytes, want 8000 at most: %v", got, parts.largest, err)
 	}
 }
 
