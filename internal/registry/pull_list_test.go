@@ -168,9 +168,10 @@ func TestUpstreamReferrers(t *testing.T) {
 	// Nothing was heard of this one, and "nothing refers to it" is not known.
 	other := string(dossier.FromBytes([]byte("other")))
 	p.want(t, http.StatusServiceUnavailable, "UNAVAILABLE", http.MethodGet, nginx+"/referrers/"+other, nil)
-	// Questions about what is not there leave nothing behind.
+	// Questions about what is not there leave nothing behind. That the upstream did not know the
+	// API is forgotten by then.
 	l.set(nil)
-	p.clock.pass(2 * time.Minute)
+	p.clock.pass(2 * time.Hour)
 	p.want(t, http.StatusOK, "", http.MethodGet, nginx+"/referrers/"+other, nil)
 	p.upstream.ResetRequests()
 	p.want(t, http.StatusOK, "", http.MethodGet, nginx+"/referrers/"+other, nil)
