@@ -6,15 +6,19 @@ package registry_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/blob"
 	"dossier.dev/dossier/internal/config"
+	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/registry/care"
 	"dossier.dev/dossier/internal/store"
 )
@@ -131,6 +135,50 @@ func TestRestoreOfOthers(t *testing.T) {
 	for _, path := range []string{"org/app", "docker.io/library/nginx"} {
 		if err := p.handler.Restore(context.WithoutCancel(t.Context()), path, d); dossier.KindOf(err) != dossier.KindUnsupported {
 			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// streams is a blob store whose readers cannot seek, as those of an object store
+// cannot. It counts them.
+type streams struct {
+	blob.Store
+	opened *atomic.Int64
+}
+
+// Open implements blob.Store.
+func (s streams) Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, error) {
+	s.opened.Add(1)
+	from, err := s.Store.Open(ctx, key, offset, length)
+	return struct{ io.ReadCloser }{from}, err
+}
+
+// TestPullOpensOnce checks that a pull asks an object store once, whole or in part, and
+// gets what it should.
+func TestPullOpensOnce(t *testing.T) {
+	var opened atomic.Int64
+	l := newLab(t, func(c *registry.Config) { c.Blobs = streams{c.Blobs, &opened} })
+	text := []byte("some text that lies in an object")
+	d := dossier.FromBytes(text)
+	l.want(t, http.StatusCreated, "", http.MethodPost, "/v2/a/blobs/uploads/?digest="+string(d), text)
+	for _, tt := range []struct {
+		rangeOf string
+		status  int
+		want    string
+		opens   int64
+	}{
+		{"", http.StatusOK, string(text), 1},
+		{"bytes=0-3", http.StatusPartialContent, "some", 1},
+		{"bytes=5-", http.StatusPartialContent, string(text[5:]), 2}, // one to see that it is there
+	} {
+		opened.Store(0)
+		var headers []string
+		if tt.rangeOf != "" {
+			headers = append(headers, "Range: "+tt.rangeOf)
+		}
+		a := l.do(t, http.MethodGet, "/v2/a/blobs/"+string(d), nil, headers...)
+		if a.status != tt.status || string(a.body) != tt.want || opened.Load() != tt.opens {
+			t.Errorf("%q: %d %q, opened %d times; want %d %q, %d", tt.rangeOf, a.status, a.body, opened.Load(), tt.status, tt.want, tt.opens)
 		}
 	}
 }
