@@ -17,13 +17,13 @@ import (
 	"dossier.dev/dossier/bench/load"
 )
 
-// The load beside which garbage is collected and blobs are checked: at most some
-// 500 MB are written.
+// The load beside which garbage is collected and blobs are checked: less than
+// 1 GB is written.
 const (
 	calmBlobs = 300
 	calmSize  = 512 << 10 // bytes of each blob
 	calmRate  = 100       // pulls a second
-	calmTime  = 20 * time.Second
+	calmTime  = 15 * time.Second
 	calmWaste = 20 // blobs a second that nobody needs
 	calmTimes = 1.5
 )
