@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -37,14 +38,16 @@ const (
 type vulnWorld struct {
 	images, bases, perBase, perApp int
 	names, versions                int // of npm packages: so many distinct ones
+	known                          int // names that advisories are about: most concern nothing that is there
 	advisories                     int
 	rnd                            *rand.Rand
 }
 
 func newVulnWorld(short bool) *vulnWorld {
-	w := &vulnWorld{images: 1000, bases: 20, perBase: 400, perApp: 600, names: 5000, versions: 4, advisories: 25_000}
+	w := &vulnWorld{images: 1000, bases: 20, perBase: 400, perApp: 600, names: 5000, versions: 4, known: 40_000, advisories: 25_000}
 	if short {
 		w.images, w.bases, w.advisories, w.names = w.images/20, w.bases/5, w.advisories/20, w.names/10
+		w.known /= 10
 	}
 	w.rnd = rand.New(rand.NewPCG(1, 2))
 	return w
@@ -131,7 +134,7 @@ func (w *vulnWorld) fillImage(ctx context.Context, tx store.Tx, i int) error {
 // record is an advisory about a package. edition changes its bytes, and for every
 // tenth what it says.
 func (w *vulnWorld) record(i, edition int) store.Advisory {
-	ecosystem, name, fixed := "npm", w.npmName(i%w.names), fmt.Sprintf("%d.0.0", 1+(i/w.names)%w.versions)
+	ecosystem, name, fixed := "npm", w.npmName(i*7919%w.known), fmt.Sprintf("%d.0.0", 2+i%w.versions)
 	if i%5 == 0 {
 		ecosystem, name, fixed = "Debian:13", w.debName(i%2000), fmt.Sprintf("%d.%d-1", i%6, i%7)
 	}
@@ -222,6 +225,10 @@ func (w *vulnWorld) measureIn(ctx context.Context, r *report, e *server.Engine, 
 	}
 	n := min(renewed, w.advisories)
 	list := w.records(n, 1)
+	used, err := measure.CPUTime(os.Getpid())
+	if err != nil {
+		return err
+	}
 	begin = time.Now()
 	if err := w.put(ctx, advisories, list...); err != nil {
 		return err
@@ -230,6 +237,11 @@ func (w *vulnWorld) measureIn(ctx context.Context, r *report, e *server.Engine, 
 		return err
 	}
 	r.within(fmt.Sprintf("a refresh of %d advisories, kept and followed", n), time.Since(begin), refreshLimit)
+	after, err := measure.CPUTime(os.Getpid())
+	if err != nil {
+		return err
+	}
+	r.note("processor of it", "%s", load.Short(after-used))
 	return w.measureQuestions(ctx, r, e)
 }
 

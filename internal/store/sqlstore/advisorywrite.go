@@ -35,6 +35,12 @@ const (
 	currentVersions = `
 SELECT id, version, digest, withdrawn FROM advisory WHERE feed = $1 AND known_to = 9223372036854775807`
 
+	namedVersion = `
+SELECT id, version, digest, withdrawn FROM advisory WHERE feed = $1 AND id = $2 AND known_to = 9223372036854775807`
+
+	countLive = `
+SELECT COUNT(*) FROM advisory WHERE feed = $1 AND known_to = 9223372036854775807 AND withdrawn = 0`
+
 	endVersion = `UPDATE advisory SET known_to = $2, to_serial = $3 WHERE version = $1`
 
 	insertAdvisory = `
@@ -93,7 +99,8 @@ type feedWrite struct {
 	ecosystems map[string]bool
 	added      int
 	changed    int
-	live       [2]int // records that are not withdrawn, before and after
+	before     int    // records before
+	live       [2]int // records that are not withdrawn, before and after; of an update that is not whole only the difference counts
 
 	bodies, headers, entries, names [][]any
 	packer                          *flate.Writer
@@ -105,7 +112,6 @@ func (t *tx) PutAdvisories(ctx context.Context, u store.FeedUpdate) (store.FeedC
 	if err := w.begin(ctx); err != nil {
 		return store.FeedChange{}, err
 	}
-	before := len(w.known)
 	for a, err := range u.Records {
 		if err == nil {
 			err = w.put(ctx, a)
@@ -121,8 +127,15 @@ func (t *tx) PutAdvisories(ctx context.Context, u store.FeedUpdate) (store.FeedC
 	if err != nil {
 		return store.FeedChange{}, err
 	}
-	after := before + w.added - removed
-	for _, n := range [][2]int{{before, after}, w.live} {
+	after := w.before + w.added - removed
+	if !u.Whole && w.live[1] < w.live[0] { // few updates withdraw something: only they are counted against all
+		now, _, err := one(ctx, t.session, opAdvisories, scanOne[int], countLive, u.Feed)
+		if err != nil {
+			return store.FeedChange{}, err
+		}
+		w.live = [2]int{now + w.live[0] - w.live[1], now}
+	}
+	for _, n := range [][2]int{{w.before, after}, w.live} {
 		if float64(n[1]) < float64(n[0])*(1-u.MayShrink) {
 			return store.FeedChange{}, &dossier.Error{
 				Kind: dossier.KindConflict, Op: opAdvisories, Subject: u.Feed,
@@ -148,26 +161,53 @@ func (w *feedWrite) begin(ctx context.Context) error {
 		return err
 	}
 	w.serial, w.next = c.serial+1, c.version
-	type row struct {
-		id string
-		version
+	if !w.update.Whole {
+		f, _, err := one(ctx, w.session, opAdvisories, scanFeed, feedNamed, w.update.Feed)
+		w.before = f.Records
+		return err
 	}
-	rows, err := all(ctx, w.session, opAdvisories, func(s scanner, r *row) error {
-		return s.Scan(&r.id, &r.number, &r.digest, &r.withdrawn)
-	}, currentVersions, w.update.Feed)
+	rows, err := all(ctx, w.session, opAdvisories, scanVersion, currentVersions, w.update.Feed)
 	for _, r := range rows {
 		w.known[r.id] = &r.version
 		if !r.withdrawn {
 			w.live[0]++
 		}
 	}
-	w.live[1] = w.live[0]
+	w.before, w.live[1] = len(rows), w.live[0]
 	return err
+}
+
+// versionOf is a version with the ID of its advisory.
+type versionOf struct {
+	id string
+	version
+}
+
+func scanVersion(s scanner, r *versionOf) error {
+	return s.Scan(&r.id, &r.number, &r.digest, &r.withdrawn)
+}
+
+// current returns the version that is kept of an advisory, nil when none is. Of an
+// update that is not whole each is looked up: what it costs does not depend on
+// how large the feed is.
+func (w *feedWrite) current(ctx context.Context, id string) (*version, error) {
+	if v, ok := w.known[id]; ok || w.update.Whole {
+		return v, nil
+	}
+	found, ok, err := one(ctx, w.session, opAdvisories, scanVersion, namedVersion, w.update.Feed, id)
+	if err != nil || !ok {
+		return nil, err
+	}
+	w.known[id] = &found.version
+	return &found.version, nil
 }
 
 // put keeps a record, if it is new.
 func (w *feedWrite) put(ctx context.Context, a store.Advisory) error {
-	was := w.known[a.ID]
+	was, err := w.current(ctx, a.ID)
+	if err != nil {
+		return err
+	}
 	if a.Bytes == nil {
 		if was != nil {
 			was.seen = true
