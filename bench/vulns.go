@@ -19,6 +19,7 @@ import (
 	"dossier.dev/dossier/bench/load"
 	"dossier.dev/dossier/bench/measure"
 	"dossier.dev/dossier/internal/advisory"
+	"dossier.dev/dossier/internal/answer"
 	"dossier.dev/dossier/internal/server"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
@@ -155,10 +156,10 @@ func record(id, alias, ecosystem, name, fixed string, edition int) store.Advisor
 	return store.Advisory{Advisory: a, Bytes: b}
 }
 
-// put applies an update of the only feed.
-func (w *vulnWorld) put(ctx context.Context, db store.Store, list ...store.Advisory) error {
+// put applies an update of the only feed; whole says that there are no others.
+func (w *vulnWorld) put(ctx context.Context, db store.Store, whole bool, list ...store.Advisory) error {
 	return db.Update(ctx, func(tx store.Tx) error {
-		_, err := tx.PutAdvisories(ctx, store.FeedUpdate{Feed: "all", Source: "bench", AsOf: time.Now(), MayShrink: 1, Records: func(yield func(store.Advisory, error) bool) {
+		_, err := tx.PutAdvisories(ctx, store.FeedUpdate{Feed: "all", Source: "bench", AsOf: time.Now(), Whole: whole, MayShrink: 1, Records: func(yield func(store.Advisory, error) bool) {
 			for _, a := range list {
 				if !yield(a, nil) {
 					return
@@ -211,7 +212,7 @@ func (w *vulnWorld) measureIn(ctx context.Context, r *report, e *server.Engine, 
 		return err
 	}
 	begin := time.Now()
-	if err := w.put(ctx, advisories, w.records(w.advisories, 0)...); err != nil {
+	if err := w.put(ctx, advisories, true, w.records(w.advisories, 0)...); err != nil {
 		return err
 	}
 	kept := time.Since(begin)
@@ -224,13 +225,13 @@ func (w *vulnWorld) measureIn(ctx context.Context, r *report, e *server.Engine, 
 		return err
 	}
 	n := min(renewed, w.advisories)
-	list := w.records(n, 1)
+	list := slices.Concat(w.records(n, 1), w.records(w.advisories, 0)[n:])
 	used, err := measure.CPUTime(os.Getpid())
 	if err != nil {
 		return err
 	}
 	begin = time.Now()
-	if err := w.put(ctx, advisories, list...); err != nil {
+	if err := w.put(ctx, advisories, true, list...); err != nil {
 		return err
 	}
 	if err := e.Match(ctx); err != nil {
@@ -256,7 +257,7 @@ func (w *vulnWorld) measureOne(ctx context.Context, r *report, e *server.Engine,
 			a = record(id, id+"-A", "Debian:13", w.debName(w.rnd.IntN(w.perBase)), "9-1", 0)
 		}
 		begin := time.Now()
-		err := w.put(ctx, advisories, a)
+		err := w.put(ctx, advisories, false, a)
 		if err == nil {
 			err = e.Match(ctx)
 		}
@@ -278,6 +279,7 @@ func (w *vulnWorld) measureOne(ctx context.Context, r *report, e *server.Engine,
 
 // measureQuestions measures searches and lists.
 func (w *vulnWorld) measureQuestions(ctx context.Context, r *report, e *server.Engine) error {
+	e.Parser, e.Exposures = answer.NewParser(1<<20), answer.NewExposures(300_000) // as a server has them
 	var byID, byRange load.Sample
 	for range vulnQuestions {
 		id := fmt.Sprintf("CVE-2026-%05d", w.rnd.IntN(w.advisories))
