@@ -22,6 +22,9 @@ func convert(p *scalibr.Package) (Package, bool) {
 	out := Package{Type: p.PURLType, Name: p.Name, Version: p.Version, License: strings.Join(p.Licenses, " AND ")}
 	switch m := p.Metadata.(type) {
 	case *dpkgmeta.Metadata:
+		if isGone(m.Status) {
+			return Package{}, false
+		}
 		out.Arch, out.Vendor = m.Architecture, m.Maintainer
 		out.Source, out.SourceVersion = m.SourceName, m.SourceVersion
 		if out.Source == "" {
@@ -54,6 +57,13 @@ func convert(p *scalibr.Package) (Package, bool) {
 		*field = printable(*field)
 	}
 	return out, out.Name != ""
+}
+
+// isGone reports whether a package that dpkg lists has no files: its status ends
+// in "not-installed" or "config-files". One that was unpacked and not configured,
+// or waits for triggers, has them all.
+func isGone(status string) bool {
+	return strings.HasSuffix(status, " not-installed") || strings.HasSuffix(status, " config-files")
 }
 
 // goPackage writes a Go module as the Go advisories do: the standard library is

@@ -82,7 +82,10 @@ func extractors(limits Limits) ([]extractor, error) {
 	fromName := true
 	config := &cpb.PluginConfig{
 		MaxFileSizeBytes: 1 << 62,
-		PluginSpecific: []*cpb.PluginSpecificConfig{{Config: &cpb.PluginSpecificConfig_JavaArchive{
+		PluginSpecific: []*cpb.PluginSpecificConfig{{Config: &cpb.PluginSpecificConfig_Dpkg{
+			// What is unpacked and not configured is there as well; see isGone.
+			Dpkg: &cpb.DpkgConfig{IncludeNotInstalled: true},
+		}}, {Config: &cpb.PluginSpecificConfig_JavaArchive{
 			// Archives within archives are opened by us.
 			JavaArchive: &cpb.JavaArchiveConfig{MaxZipDepth: 1, MaxOpenedBytes: 1 << 62, HashJars: new(bool), ExtractFromFilename: &fromName},
 		}}},

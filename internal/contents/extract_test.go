@@ -24,10 +24,15 @@ func TestExtract(t *testing.T) {
 	}{
 		{"dpkg", []entry{file(status, dpkgZlib+dpkgBash+
 			"Package: gone\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 1\n\n"+
+			"Package: never\nStatus: unknown ok not-installed\nArchitecture: amd64\nVersion: 1\n\n"+
+			"Package: npm\nStatus: install ok unpacked\nArchitecture: all\nVersion: 9.2\n\n"+
+			"Package: man-db\nStatus: install ok triggers-pending\nArchitecture: amd64\nVersion: 2.11\n\n"+
 			"Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nSource: glibc (2.36-9)\nVersion: 2.36-9+b1\n")},
 			[]File{{Path: status, Packages: []Package{
 				deb("bash", "5.2.15-2+b2", "amd64", "bash", "5.2.15-2+b2"),
 				deb("libc6", "2.36-9+b1", "amd64", "glibc", "2.36-9"),
+				deb("man-db", "2.11", "amd64", "man-db", "2.11"), // waits for triggers
+				deb("npm", "9.2", "all", "npm", "9.2"),           // is not configured
 				deb("zlib1g", "1:1.2.13.dfsg-1", "amd64", "zlib", "1:1.2.13.dfsg-1"),
 			}}}},
 		{"distroless", []entry{
