@@ -35,7 +35,7 @@ What cannot be judged is listed as not assessable, with the reason. What a VEX
 document or a file of ignores takes out is listed as suppressed, with who said so;
 an ignore ends by itself when its time is over. With --fail-on
 the exit code is 3 when a finding is all of the words that it gives: a severity
-(that one or worse), fixable, exploited. Given several times, one is enough.`,
+(that one or worse), fixable, exploited, present. Given several times, one is enough.`,
 		Example: `  dossier db update Debian npm && dossier scan registry.example/shop:1.4
   dossier scan ./rootfs -o sarif > findings.sarif
   dossier scan bom.cdx.json --fail-on critical --fail-on high,fixable

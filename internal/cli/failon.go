@@ -26,11 +26,12 @@ type condition struct {
 	severity  dossier.Severity // this bad or worse; empty: any
 	fixable   bool
 	exploited bool
+	present   bool
 	list      func(dossier.FindingList) bool // nil: it is about findings
 }
 
 func (f *failOn) register(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.texts, "fail-on", nil, "exit with 3 when a finding is all of these `words`: a severity (or worse), fixable, exploited, any; or the list is: not-assessable, stale. Again: one of them is enough")
+	flags.StringArrayVar(&f.texts, "fail-on", nil, "exit with 3 when a finding is all of these `words`: a severity (or worse), fixable, exploited, present, any; or the list is: not-assessable, stale. Again: one of them is enough")
 }
 
 // parse reads the flags.
@@ -58,13 +59,15 @@ func parseCondition(text string) (condition, error) {
 			c.fixable = true
 		case words[i] == "exploited":
 			c.exploited = true
+		case words[i] == "present":
+			c.present = true
 		case words[i] == "any":
 		case words[i] == "not-assessable":
 			c.list = func(l dossier.FindingList) bool { return len(l.NotAssessable) > 0 || len(l.Missed) > 0 }
 		case words[i] == "stale":
 			c.list = func(l dossier.FindingList) bool { return l.Stale || len(l.Feeds) == 0 }
 		case severity.Rank() == 0:
-			return condition{}, fmt.Errorf("%q is none of critical, high, medium, low, negligible, fixable, exploited, any, not-assessable, stale", words[i])
+			return condition{}, fmt.Errorf("%q is none of critical, high, medium, low, negligible, fixable, exploited, present, any, not-assessable, stale", words[i])
 		case c.severity != "":
 			return condition{}, fmt.Errorf("it names two severities, %s and %s", c.severity, severity)
 		default:
@@ -82,6 +85,7 @@ func aboutList(word string) bool { return word == "not-assessable" || word == "s
 // holds reports whether a finding is all that the condition asks for.
 func (c condition) holds(f dossier.Finding) bool {
 	return (c.severity == "" || f.Severity.Rank() >= c.severity.Rank()) &&
+		(!c.present || f.Symbols != dossier.SymbolsAbsent) &&
 		(!c.fixable || f.State == dossier.Fixable) &&
 		(!c.exploited || f.Exploit != nil && !f.Exploit.KnownSince.IsZero())
 }

@@ -29,6 +29,9 @@ func TestFailOn(t *testing.T) {
 	}
 	unjudged := dossier.FindingList{Feeds: list.Feeds, Stale: true, NotAssessable: []dossier.NotAssessable{{}}}
 	missed := dossier.FindingList{Feeds: list.Feeds, Missed: []dossier.Missed{{}}}
+	absent := dossier.FindingList{Feeds: list.Feeds, Findings: []dossier.Finding{
+		{Severity: dossier.SeverityHigh, Symbols: dossier.SymbolsAbsent}, {Severity: dossier.SeverityLow, Symbols: dossier.SymbolsUnknown},
+	}}
 	clean := dossier.FindingList{Feeds: list.Feeds}
 	for _, tt := range []struct {
 		flags string // with blanks between
@@ -48,6 +51,8 @@ func TestFailOn(t *testing.T) {
 		{"negligible", list, true, "note: 3 of 4 findings are negligible\n"}, // nobody says how bad the fourth is
 		{"any", list, true, "note: 4 of 4 findings are any\n"},
 		{"critical,fixable low,exploited", list, true, "note: 1 of 4 findings are low,exploited\n"},
+		{"high,present", absent, false, ""},
+		{"present", absent, true, "note: 1 of 2 findings are present\n"},
 		{"any", clean, false, ""},
 		{"any not-assessable stale", unjudged, true, "note: the list is not-assessable\nnote: the list is stale\n"},
 		{"not-assessable", missed, true, "note: the list is not-assessable\n"},
