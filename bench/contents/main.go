@@ -4,6 +4,9 @@
 // Command contents measures how Dossier reads the contents of images, beside
 // Syft, beside decompression alone, and against its own limit of memory.
 //
+// With -agree it measures nothing: it compares which packages both find in root
+// file systems, and prints each difference.
+//
 // It makes its images itself from a Debian root file system, builds both
 // programs, prints each figure with its ratio, and removes everything that it
 // wrote. It keeps no results and does not judge a machine that is busy with
@@ -68,6 +71,8 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags.IntVar(&b.images, "images", 100, "images on five shared bases")
 	flags.IntVar(&b.large, "large", 10<<10, "`MiB` of the large layer; 0: none")
 	flags.BoolVar(&b.peer, "peer", true, "build and run Syft, too")
+	flags.StringVar(&b.syft, "syft", "", "`program` to run as Syft; empty: it is built, which takes minutes")
+	agree := flags.Bool("agree", false, "compare the packages that are found in the arguments: directories, or archives as alpine-minirootfs-*.tar.gz")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -78,8 +83,11 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	if *agree {
+		return b.agree(ctx, flags.Args())
+	}
 	fmt.Fprintf(out, "%s\nload average %.2f\n\n", measure.Machine(), measure.LoadAverage())
-	for _, step := range []func(context.Context) error{b.prepare, b.one, b.many, b.layers, b.largest} {
+	for _, step := range []func(context.Context) error{b.programs, b.prepare, b.one, b.many, b.layers, b.largest} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -87,18 +95,23 @@ func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	return nil
 }
 
-// prepare builds the programs and the root file system.
-func (b *bench) prepare(ctx context.Context) error {
+// programs builds what is run.
+func (b *bench) programs(ctx context.Context) error {
 	b.dossier = filepath.Join(b.dir, "dossier")
 	if err := b.command(ctx, b.root, nil, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.dossier, "./cmd/dossier"); err != nil {
 		return err
 	}
-	if b.peer {
+	if b.peer && b.syft == "" {
 		b.syft = filepath.Join(b.dir, "syft")
 		if err := b.command(ctx, b.dir, []string{"GOBIN=" + b.dir}, "go", "install", "-trimpath", "-ldflags=-s -w", syft); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// prepare makes the root file system.
+func (b *bench) prepare(ctx context.Context) error {
 	if b.rootfs != "" {
 		return nil
 	}
@@ -124,14 +137,14 @@ func (b *bench) usage(name string, u measure.Usage) {
 }
 
 // sbom runs dossier on an image; data is its directory.
-func (b *bench) sbom(ctx context.Context, layout, data string) (measure.Usage, error) {
+func (b *bench) sbom(ctx context.Context, layout, data string, out io.Writer) (measure.Usage, error) {
 	return measure.Run(ctx, measure.Command{Path: b.dossier, Args: []string{"sbom", "oci:" + layout, "--data", data, "--offline", "-o", "cyclonedx"},
-		Env: b.env(), Stdout: io.Discard})
+		Env: b.env(), Stdout: out})
 }
 
-func (b *bench) peerSBOM(ctx context.Context, layout string) (measure.Usage, error) {
+func (b *bench) peerSBOM(ctx context.Context, layout string, out io.Writer) (measure.Usage, error) {
 	return measure.Run(ctx, measure.Command{Path: b.syft, Args: []string{"scan", "oci-dir:" + layout, "-q", "-o", "cyclonedx-json"},
-		Env: append(b.env(), "SYFT_CHECK_FOR_APP_UPDATE=false"), Stdout: io.Discard})
+		Env: append(b.env(), "SYFT_CHECK_FOR_APP_UPDATE=false"), Stdout: out})
 }
 
 func (b *bench) env() []string {
@@ -149,7 +162,7 @@ func (b *bench) one(ctx context.Context) error {
 		return err
 	}
 	ours, err := b.best(func(n int) (measure.Usage, error) {
-		return b.sbom(ctx, layout, filepath.Join(b.dir, fmt.Sprint("data-one-", n)))
+		return b.sbom(ctx, layout, filepath.Join(b.dir, fmt.Sprint("data-one-", n)), io.Discard)
 	})
 	if err != nil {
 		return err
@@ -158,7 +171,7 @@ func (b *bench) one(ctx context.Context) error {
 	if !b.peer {
 		return nil
 	}
-	theirs, err := b.best(func(int) (measure.Usage, error) { return b.peerSBOM(ctx, layout) })
+	theirs, err := b.best(func(int) (measure.Usage, error) { return b.peerSBOM(ctx, layout, io.Discard) })
 	if err != nil {
 		return err
 	}
@@ -206,7 +219,7 @@ func (b *bench) many(ctx context.Context) error {
 	var cold, warm, theirs time.Duration
 	for _, total := range []*time.Duration{&cold, &warm} {
 		for _, layout := range layouts {
-			u, err := b.sbom(ctx, layout, data)
+			u, err := b.sbom(ctx, layout, data, io.Discard)
 			if err != nil {
 				return err
 			}
@@ -219,7 +232,7 @@ func (b *bench) many(ctx context.Context) error {
 		return nil
 	}
 	for n := range bases {
-		u, err := b.peerSBOM(ctx, layouts[n])
+		u, err := b.peerSBOM(ctx, layouts[n], io.Discard)
 		if err != nil {
 			return err
 		}
