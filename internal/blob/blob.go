@@ -40,7 +40,7 @@ type Store interface {
 	// Resume goes on with what a Writer suspended, in this process or in
 	// another, from exactly there: what was appended later is forgotten. A token
 	// serves again until a later one is made.
-	// KindNotFound: it was committed, aborted or pruned. KindConflict: somebody
+	// KindNotFound: it was committed, aborted, pruned or lost. KindConflict: somebody
 	// else writes it at this moment. KindInvalid: not a token of this key.
 	// KindCorrupt: less is there than was suspended.
 	Resume(ctx context.Context, key string, token Token) (Writer, error)
@@ -77,8 +77,9 @@ type Writer interface {
 	// Size returns how many bytes were appended so far.
 	Size() int64
 
-	// Suspend makes what was appended durable and ends the Writer. Resume goes
-	// on with the token.
+	// Suspend keeps what was appended and ends the Writer. Resume goes on with the
+	// token, also when this process was killed, but maybe not after a power cut:
+	// then it is KindNotFound.
 	Suspend(ctx context.Context) (Token, error)
 
 	// Commit makes the bytes durable and visible and returns their number and

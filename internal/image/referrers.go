@@ -36,9 +36,11 @@ func (r *Repository) Referrers(ctx context.Context, subject dossier.Digest) ([]R
 			if kind := dossier.KindOf(err); kind != dossier.KindNotFound {
 				return err
 			}
-			door.noReferrers(r.source.ref.Repository)
 		}
 		list, err = r.taggedReferrers(ctx, subject)
+		if r.there && err == nil {
+			door.noReferrers(r.source.ref.Repository) // else it may be the repository that is missing
+		}
 		return err
 	})
 	return list, err
@@ -46,7 +48,7 @@ func (r *Repository) Referrers(ctx context.Context, subject dossier.Digest) ([]R
 
 // referrersAge is how long it is remembered that a registry does not list
 // referrers.
-const referrersAge = time.Hour
+const referrersAge = 10 * time.Minute
 
 // branch is the part of a registry that a repository lies in: one behind a
 // reverse proxy may be several, told apart by the first word of the path.
@@ -79,7 +81,8 @@ func (r *Repository) HasTag(ctx context.Context, d dossier.Digest, suffix string
 	if !r.listed {
 		r.listed = true
 		tags, more, err := r.Tags(ctx, "", tagsListed)
-		if err == nil && !more {
+		r.there = err == nil
+		if r.there && !more {
 			r.tags = map[string]bool{}
 			for _, t := range tags {
 				r.tags[t] = true

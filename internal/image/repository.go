@@ -24,6 +24,7 @@ type Repository struct {
 	source *repository
 
 	listed bool            // it was tried to list the tags, for HasTag
+	there  bool            // and there is a list
 	tags   map[string]bool // all; nil: not known
 }
 

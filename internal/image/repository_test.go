@@ -173,14 +173,17 @@ func TestHasTag(t *testing.T) {
 			t.Errorf("%v, %v", list, err)
 		}
 	}
-	if list, err := closed.Referrers(t.Context(), other); err != nil || len(list) != 0 {
-		t.Errorf("%v, %v", list, err)
+	for range 2 {
+		if list, err := closed.Referrers(t.Context(), other); err != nil || len(list) != 0 {
+			t.Errorf("%v, %v", list, err)
+		}
 	}
 	tag := strings.Replace(string(other), ":", "-", 1)
 	want := []string{
 		"GET a/short/tags/list", "GET a/long/tags/list", "GET b/closed/tags/list",
 		"GET a/short/referrers/" + string(other),
 		"GET b/closed/referrers/" + string(other), "HEAD b/closed/manifests/" + tag, // another part of the registry
+		"GET b/closed/referrers/" + string(other), "HEAD b/closed/manifests/" + tag, // it may be the repository that is missing
 	}
 	if !slices.Equal(asked, want) {
 		t.Errorf("asked for\n%s\nwant\n%s", strings.Join(asked, "\n"), strings.Join(want, "\n"))

@@ -14,6 +14,7 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -42,11 +43,15 @@ const (
 // Config says where the files lie.
 type Config struct {
 	Dir string // made with mode 0700 when it is not there
+	// Boot names the run of the machine, another after each start. "": the
+	// system is asked, and when it does not say, Suspend waits for the disk.
+	Boot string
 }
 
 // Store keeps blobs in a directory. It implements [blob.Store].
 type Store struct {
 	root *os.Root
+	boot string // Config.Boot; "": not known
 
 	mu   sync.Mutex
 	made map[string]bool // directories that this process knows to be durable
@@ -67,13 +72,22 @@ func Open(c Config) (*Store, error) {
 	if err != nil {
 		return nil, fault(op, c.Dir, err)
 	}
-	s := &Store{root: root, made: map[string]bool{}}
+	s := &Store{root: root, boot: cmp.Or(c.Boot, bootID()), made: map[string]bool{}}
 	for _, dir := range []string{blobsDir, uploadsDir} {
 		if err := s.makeDir(dir); err != nil {
 			return nil, errors.Join(fault(op, c.Dir, err), root.Close())
 		}
 	}
 	return s, nil
+}
+
+// bootID returns what Linux calls this run of the machine (random(4)), or "".
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
 }
 
 // Close releases the directory. Writers and readers end by themselves.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,6 +156,42 @@ func TestUploadCutShort(t *testing.T) {
 	_, err = s.Resume(t.Context(), "abcdefgh", token)
 	if got := dossier.KindOf(err); got != dossier.KindCorrupt {
 		t.Errorf("Resume: %v, kind %q, want %q", err, got, dossier.KindCorrupt)
+	}
+}
+
+// TestResumeAfterPowerCut: the bytes of an upload may have been lost with the
+// memory of the machine, whatever the length of the file says.
+func TestResumeAfterPowerCut(t *testing.T) {
+	dir := t.TempDir()
+	runs := map[string]*disk.Store{}
+	for _, boot := range []string{"first", "second"} {
+		s, err := disk.Open(disk.Config{Dir: dir, Boot: boot})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		runs[boot] = s
+	}
+	w, err := runs["first"].Create(t.Context(), "abcdefgh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Append(t.Context(), strings.NewReader("some bytes")); err != nil {
+		t.Fatal(err)
+	}
+	token, err := w.Suspend(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = runs["second"].Resume(t.Context(), "abcdefgh", token)
+	if got := dossier.KindOf(err); got != dossier.KindNotFound {
+		t.Errorf("Resume in another run of the machine: %v, kind %q, want %q", err, got, dossier.KindNotFound)
+	}
+	if w, err = runs["first"].Resume(t.Context(), "abcdefgh", token); err != nil {
+		t.Fatal(err)
+	}
+	if size, got, err := w.Commit(t.Context()); err != nil || size != 10 || got != dossier.FromBytes([]byte("some bytes")) {
+		t.Errorf("Commit: %d bytes, %s, %v", size, got, err)
 	}
 }
 

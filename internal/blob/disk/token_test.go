@@ -30,7 +30,7 @@ func FuzzParseToken(f *testing.F) {
 	f.Add([]byte(`{"key":"../../x"}`))
 	f.Add([]byte(`null`))
 	f.Fuzz(func(t *testing.T, token []byte) {
-		size, h, err := parseToken("abcdefgh", token)
+		size, h, _, err := parseToken("abcdefgh", token)
 		if err != nil {
 			if got := dossier.KindOf(err); got != dossier.KindInvalid {
 				t.Errorf("error %v has kind %q", err, got)

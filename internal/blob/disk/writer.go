@@ -38,6 +38,9 @@ type state struct {
 	Key  string `json:"key"`
 	Size int64  `json:"size"`
 	Hash []byte `json:"sha256"` // of the bytes so far, as crypto/sha256 writes its state
+	// Boot is the run of the machine that has the bytes in its memory; they may
+	// not be on the disk. "": they are.
+	Boot string `json:"boot,omitempty"`
 }
 
 var errEnded = errors.New("the upload has ended")
@@ -73,9 +76,12 @@ func (s *Store) Resume(ctx context.Context, key string, token blob.Token) (blob.
 	if err := begin(ctx, op, key); err != nil {
 		return nil, err
 	}
-	size, h, err := parseToken(key, token)
+	size, h, boot, err := parseToken(key, token)
 	if err != nil {
 		return nil, err
+	}
+	if boot != "" && boot != s.boot {
+		return nil, dossier.Errorf(dossier.KindNotFound, op, key, "the machine was started anew since it was suspended")
 	}
 	f, err := s.root.OpenFile(upload(key), os.O_RDWR, 0)
 	if err != nil {
@@ -124,9 +130,9 @@ func (w *writer) lock(op string) error {
 }
 
 // parseToken reads a token of a key.
-func parseToken(key string, token blob.Token) (int64, hash.Hash, error) {
-	invalid := func(err error) (int64, hash.Hash, error) {
-		return 0, nil, &dossier.Error{Kind: dossier.KindInvalid, Op: "reading upload token", Subject: key, Err: err}
+func parseToken(key string, token blob.Token) (size int64, h hash.Hash, boot string, err error) {
+	invalid := func(err error) (int64, hash.Hash, string, error) {
+		return 0, nil, "", &dossier.Error{Kind: dossier.KindInvalid, Op: "reading upload token", Subject: key, Err: err}
 	}
 	if len(token) > blob.MaxToken {
 		return invalid(errors.New("it is larger than MaxToken"))
@@ -138,11 +144,11 @@ func parseToken(key string, token blob.Token) (int64, hash.Hash, error) {
 	if s.Key != key || s.Size < 0 {
 		return invalid(errors.New("it is of another upload"))
 	}
-	h := sha256.New()
+	h = sha256.New()
 	if err := h.(encoding.BinaryUnmarshaler).UnmarshalBinary(s.Hash); err != nil {
 		return invalid(err)
 	}
-	return s.Size, h, nil
+	return s.Size, h, s.Boot, nil
 }
 
 // Peek implements [blob.Peeker].
@@ -188,23 +194,23 @@ func (w *writer) Append(ctx context.Context, r io.Reader) (n int64, err error) {
 	}
 }
 
-// Suspend implements [blob.Writer].
+// Suspend implements [blob.Writer]. It waits for the disk only where nothing
+// tells one run of the machine from the next: Commit does in any case.
 func (w *writer) Suspend(ctx context.Context) (blob.Token, error) {
 	const op = "suspending blob"
 	if err := w.end(ctx, op); err != nil {
 		return nil, err
 	}
 	sum, err := w.hash.(encoding.BinaryMarshaler).MarshalBinary()
-	if err == nil {
-		err = w.file.Sync()
-	}
-	if err == nil {
-		err = w.store.syncDir(uploadsDir)
+	if err == nil && w.store.boot == "" {
+		if err = w.file.Sync(); err == nil {
+			err = w.store.syncDir(uploadsDir)
+		}
 	}
 	if err = errors.Join(err, w.file.Close()); err != nil {
 		return nil, fault(op, w.key, err)
 	}
-	token, err := json.Marshal(state{Key: w.key, Size: w.size, Hash: sum})
+	token, err := json.Marshal(state{Key: w.key, Size: w.size, Hash: sum, Boot: w.store.boot})
 	if err != nil {
 		return nil, fault(op, w.key, err)
 	}

@@ -114,8 +114,8 @@ func (e *sqliteEngine) session(run runner) *session {
 	return &session{run: run, dialect: e.dialect, wake: e.wake, now: dossier.Instant(e.now())}
 }
 
-func (e *sqliteEngine) update(ctx context.Context, f func(store.Tx) error) error {
-	return e.writer.update(ctx, f)
+func (e *sqliteEngine) update(ctx context.Context, f func(store.Tx) error, kind commit) error {
+	return e.writer.update(ctx, f, kind)
 }
 
 func (e *sqliteEngine) view(ctx context.Context, f func(store.Reader) error) (err error) {

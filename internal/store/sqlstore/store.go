@@ -58,7 +58,7 @@ var _ store.Store = (*Store)(nil)
 // engine is what SQLite and PostgreSQL do each in their own way.
 type engine interface {
 	view(ctx context.Context, f func(store.Reader) error) error
-	update(ctx context.Context, f func(store.Tx) error) error
+	update(ctx context.Context, f func(store.Tx) error, kind commit) error
 	close() error
 }
 
@@ -122,8 +122,25 @@ func (s *Store) Update(ctx context.Context, f func(store.Tx) error) error {
 		return err
 	}
 	defer s.calls.Done()
-	return s.engine.update(ctx, f)
+	return s.engine.update(ctx, f, onDisk)
 }
+
+// UpdateUploads implements [store.Store].
+func (s *Store) UpdateUploads(ctx context.Context, f func(store.UploadTx) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	return s.engine.update(ctx, func(tx store.Tx) error { return f(tx) }, soon)
+}
+
+// commit is what a transaction waits for at its end.
+type commit bool
+
+const (
+	onDisk commit = false // that the disk has it
+	soon   commit = true  // that all see it; the disk has it some time later
+)
 
 // Close implements [store.Store]. Later calls fail with KindUnavailable.
 func (s *Store) Close() error {

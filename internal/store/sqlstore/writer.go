@@ -27,6 +27,7 @@ type writer struct {
 	conn    *sqliteConn
 	session func(runner) *session
 	queue   chan *turn // unbuffered: who sends waits
+	kind    commit     // what the connection is set to
 	quit    chan struct{}
 	done    sync.WaitGroup
 }
@@ -38,6 +39,7 @@ type turn struct {
 	ran    chan error // the caller's function has returned
 	commit chan error // the outcome
 	alone  bool       // share the commit with nobody
+	kind   commit
 }
 
 // start is what a caller gets when its turn comes.
@@ -68,18 +70,18 @@ func (w *writer) close() error {
 
 // update runs f in a transaction. When one that was shared fails, it runs f
 // again in one of its own.
-func (w *writer) update(ctx context.Context, f func(store.Tx) error) error {
-	err := w.once(ctx, f, false)
+func (w *writer) update(ctx context.Context, f func(store.Tx) error, kind commit) error {
+	err := w.once(ctx, f, kind, false)
 	if errors.Is(err, errShared) {
-		err = w.once(ctx, f, true)
+		err = w.once(ctx, f, kind, true)
 	}
 	return err
 }
 
-func (w *writer) once(ctx context.Context, f func(store.Tx) error, alone bool) error {
+func (w *writer) once(ctx context.Context, f func(store.Tx) error, kind commit, alone bool) error {
 	const op = "writing database"
 	t := &turn{
-		gone: ctx.Done(), alone: alone, begin: make(chan start), ran: make(chan error), commit: make(chan error, 1),
+		gone: ctx.Done(), alone: alone, kind: kind, begin: make(chan start), ran: make(chan error), commit: make(chan error, 1),
 	}
 	select {
 	case w.queue <- t:
@@ -142,9 +144,9 @@ func (w *writer) loop(ctx context.Context) {
 }
 
 // group serves first and those who queue meanwhile in one transaction. It
-// returns a turn that must have a transaction of its own, or nil.
+// returns a turn that needs another transaction, or nil.
 func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
-	if err := w.conn.do(ctx, "BEGIN IMMEDIATE"); err != nil {
+	if err := w.begin(ctx, first.kind); err != nil {
 		w.refuse(first, err)
 		return nil
 	}
@@ -166,7 +168,7 @@ func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
 		case t = <-w.queue:
 		default:
 		}
-		if t != nil && t.alone {
+		if t != nil && (t.alone || t.kind == onDisk && first.kind == soon) {
 			next = t
 			break
 		}
@@ -189,6 +191,22 @@ func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
 		t.commit <- nil
 	}
 	return next
+}
+
+// begin begins a transaction. With write-ahead log and synchronous=NORMAL SQLite
+// syncs nothing at a commit; the next one with FULL syncs what came before it too.
+func (w *writer) begin(ctx context.Context, kind commit) error {
+	if w.kind != kind {
+		level := "PRAGMA synchronous = FULL"
+		if kind == soon {
+			level = "PRAGMA synchronous = NORMAL"
+		}
+		if err := w.conn.do(ctx, level); err != nil {
+			return err
+		}
+		w.kind = kind
+	}
+	return w.conn.do(ctx, "BEGIN IMMEDIATE")
 }
 
 // serve gives t its turn, within a savepoint. kept: t waits for the commit.

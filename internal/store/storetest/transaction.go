@@ -29,6 +29,7 @@ func transactionCases() []testCase {
 		{"a context that ends while waiting", contextEndsWhileWaiting},
 		{"a context that ends inside", contextEndsInside},
 		{"close waits", closeWaits},
+		{"uploads need no disk and see the rest", uploadsAmongOthers},
 	}
 }
 
@@ -294,4 +295,49 @@ func closeWaits(t *testing.T, s store.Store) {
 	if err := s.Close(); err != nil {
 		t.Errorf("second Close: %v", err)
 	}
+}
+
+// uploadsAmongOthers: an UpdateUploads is seen at once, undone by an error, and
+// goes together with Updates at the same time.
+func uploadsAmongOthers(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	newRepository(t, s, "a")
+	wrong := errors.New("wrong")
+	create := func(id string, outcome error) error {
+		return s.UpdateUploads(ctx, func(tx store.UploadTx) error {
+			if _, err := tx.PutRepository(ctx, "a", minute(0)); err != nil {
+				return err
+			}
+			if err := tx.CreateUpload(ctx, store.Upload{ID: id, Repository: "a", Key: "key-" + id, ExpiresAt: minute(9)}); err != nil {
+				return err
+			}
+			return outcome
+		})
+	}
+	if err := create("none", wrong); !errors.Is(err, wrong) {
+		t.Errorf("UpdateUploads: %v, want %v", err, wrong)
+	}
+	const n = 20
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if err := create(fmt.Sprint("u", i), nil); err != nil {
+				t.Errorf("upload %d: %v", i, err)
+			}
+			if err := s.View(ctx, func(r store.Reader) error { _, err := r.Upload(ctx, "a", fmt.Sprint("u", i)); return err }); err != nil {
+				t.Errorf("upload %d is not seen: %v", i, err)
+			}
+		})
+		wg.Go(func() {
+			if err := s.Update(ctx, func(tx store.Tx) error { return putBlob(ctx, tx, fmt.Sprint("b", i)) }); err != nil {
+				t.Errorf("blob %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+	for i := range n {
+		wantBlob(t, s, fmt.Sprint("b", i), true)
+	}
+	err := s.View(ctx, func(r store.Reader) error { _, err := r.Upload(ctx, "a", "none"); return err })
+	wantKind(t, err, dossier.KindNotFound)
 }
