@@ -17,6 +17,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"iter"
@@ -78,7 +79,30 @@ func Open(c Config) (*Store, error) {
 			return nil, errors.Join(fault(op, c.Dir, err), root.Close())
 		}
 	}
+	if err := s.makeShards(); err != nil {
+		return nil, errors.Join(fault(op, c.Dir, err), root.Close())
+	}
 	return s, nil
+}
+
+// makeShards makes the directories for keys of blob.NewKey all at once, so that
+// no upload waits until the name of one is durable.
+func (s *Store) makeShards() error {
+	var names []string
+	for i := range 256 {
+		name := path.Join(blobsDir, fmt.Sprintf("%02x", i))
+		if err := s.root.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		names = append(names, name)
+	}
+	if err := s.syncDir(blobsDir); err != nil {
+		return err
+	}
+	for _, name := range names {
+		s.made[name] = true
+	}
+	return nil
 }
 
 // bootID returns what Linux calls this run of the machine (random(4)), or "".
