@@ -247,7 +247,7 @@ func (g *Ingest) putSet(ctx context.Context, set store.PackageSet) error {
 	for err == nil && !there && len(all) > 0 {
 		set.Packages = all[:min(len(all), packagesPerUpdate)]
 		all = all[len(set.Packages):]
-		err = g.Store.Update(ctx, func(tx store.Tx) error { return tx.PutPackages(ctx, set, len(all) == 0) })
+		err = g.Store.UpdateSoon(ctx, func(tx store.Tx) error { return tx.PutPackages(ctx, set, len(all) == 0) })
 	}
 	return err
 }

@@ -23,6 +23,10 @@ type counted struct {
 	refuse  error
 }
 
+func (c *counted) UpdateSoon(ctx context.Context, f func(store.Tx) error) error {
+	return c.Update(ctx, f)
+}
+
 func (c *counted) Update(ctx context.Context, f func(store.Tx) error) error {
 	err := c.Store.Update(ctx, func(tx store.Tx) error { return f(jobless{tx, c}) })
 	if err == nil {

@@ -69,7 +69,7 @@ func (g *Ingest) fail(ctx context.Context, job store.Job, cause error) error {
 func (g *Ingest) putBack(ctx context.Context, job store.Job, change func(context.Context, store.Tx) error) error {
 	ctx, cancel := context.WithTimeout(ctx, putBackTime)
 	defer cancel()
-	err := g.Store.Update(ctx, func(tx store.Tx) error { return change(ctx, tx) })
+	err := g.Store.UpdateSoon(ctx, func(tx store.Tx) error { return change(ctx, tx) })
 	if dossier.KindOf(err) == dossier.KindConflict {
 		return nil // another worker has it by now
 	}

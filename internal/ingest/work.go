@@ -233,7 +233,7 @@ var errNoJob = errors.New("no job is due")
 // lease takes jobs that are due, for more than the free workers: it costs a transaction.
 func (g *Ingest) lease(ctx context.Context, kinds []string, n int) ([]store.Job, error) {
 	var jobs []store.Job
-	err := g.Store.Update(ctx, func(tx store.Tx) (err error) {
+	err := g.Store.UpdateSoon(ctx, func(tx store.Tx) (err error) {
 		if jobs, err = tx.Lease(ctx, g.owner, kinds, n, g.now(), g.Lease); err == nil && len(jobs) == 0 {
 			err = errNoJob
 		}
@@ -273,7 +273,8 @@ func (g *Ingest) attempt(ctx context.Context, job store.Job) error {
 	if err != nil {
 		return err
 	}
-	return g.Store.Update(ctx, func(tx store.Tx) error {
+	// A job whose end is lost comes back, and is done again.
+	return g.Store.UpdateSoon(ctx, func(tx store.Tx) error {
 		// First, so that the rest may ask for the same job anew, and so that who
 		// asked for it meanwhile is waited for.
 		if err := tx.Finish(ctx, job.ID, g.owner); err != nil || finish == nil {
@@ -300,7 +301,7 @@ func (g *Ingest) hold(ctx context.Context, cancel context.CancelFunc, job store.
 				return
 			case <-tick.C:
 			}
-			err := g.Store.Update(ctx, func(tx store.Tx) error {
+			err := g.Store.UpdateSoon(ctx, func(tx store.Tx) error {
 				return tx.Renew(ctx, job.ID, g.owner, g.now().Add(g.Lease))
 			})
 			if dossier.KindOf(err) == dossier.KindConflict {

@@ -209,6 +209,10 @@ type observed struct {
 	committed *atomic.Int32
 }
 
+func (o observed) UpdateSoon(ctx context.Context, f func(store.Tx) error) error {
+	return o.Update(ctx, f)
+}
+
 func (o observed) Update(ctx context.Context, f func(store.Tx) error) error {
 	err := o.Store.Update(ctx, f)
 	if err == nil {
@@ -307,6 +311,8 @@ type full struct {
 	store.Store
 	now *atomic.Bool
 }
+
+func (f full) UpdateSoon(ctx context.Context, g func(store.Tx) error) error { return f.Update(ctx, g) }
 
 func (f full) Update(ctx context.Context, g func(store.Tx) error) error {
 	if f.now.Load() {

@@ -40,7 +40,7 @@ func (c *call) beginUpload(ctx context.Context) error {
 	u := store.Upload{
 		ID: rand.Text(), Repository: c.Repository, Owner: c.who.String(), Algorithm: c.Algorithm, ExpiresAt: c.now().Add(c.config.UploadLife),
 	}
-	err := c.config.Store.UpdateUploads(ctx, func(tx store.UploadTx) error {
+	err := c.config.Store.UpdateSoon(ctx, func(tx store.Tx) error {
 		if _, err := tx.PutRepository(ctx, c.Repository, c.now()); err != nil {
 			return err
 		}

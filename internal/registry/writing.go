@@ -36,7 +36,7 @@ func (c *call) hold(ctx context.Context) (*writing, error) {
 	}
 	w := &writing{Handler: c.Handler}
 	holder := rand.Text()
-	err := c.config.Store.UpdateUploads(ctx, func(tx store.UploadTx) (err error) {
+	err := c.config.Store.UpdateSoon(ctx, func(tx store.Tx) (err error) {
 		now := c.now()
 		w.upload, err = tx.HoldUpload(ctx, c.Repository, c.Upload, holder, now, now.Add(holdFor))
 		return err
@@ -129,7 +129,7 @@ func (w *writing) renewal(ctx context.Context) func() error {
 			return nil
 		}
 		renewed = time.Now()
-		return w.config.Store.UpdateUploads(ctx, func(tx store.UploadTx) error {
+		return w.config.Store.UpdateSoon(ctx, func(tx store.Tx) error {
 			return tx.RenewUpload(ctx, w.upload.ID, w.upload.Holder, w.now().Add(holdFor))
 		})
 	}
@@ -157,7 +157,7 @@ func (w *writing) save(ctx context.Context) error {
 			return &dossier.Error{Kind: dossier.KindInternal, Op: "keeping upload", Subject: u.ID, Err: err}
 		}
 	}
-	err = w.config.Store.UpdateUploads(ctx, func(tx store.UploadTx) error { return tx.SaveUpload(ctx, u) })
+	err = w.config.Store.UpdateSoon(ctx, func(tx store.Tx) error { return tx.SaveUpload(ctx, u) })
 	return when(err, dossier.KindConflict, CodeUploadInvalid)
 }
 
@@ -165,7 +165,7 @@ func (w *writing) save(ctx context.Context) error {
 func (w *writing) letGo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 	defer cancel()
-	return w.config.Store.UpdateUploads(ctx, func(tx store.UploadTx) error { return tx.SaveUpload(ctx, w.upload) })
+	return w.config.Store.UpdateSoon(ctx, func(tx store.Tx) error { return tx.SaveUpload(ctx, w.upload) })
 }
 
 // drop ends the upload and removes its bytes.
@@ -180,7 +180,7 @@ func (w *writing) end(ctx context.Context) error {
 	if w.upload.ID == "" {
 		return nil
 	}
-	return w.config.Store.UpdateUploads(ctx, func(tx store.UploadTx) error {
+	return w.config.Store.UpdateSoon(ctx, func(tx store.Tx) error {
 		return tx.EndUpload(ctx, w.upload.ID, w.upload.Holder)
 	})
 }

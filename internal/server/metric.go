@@ -219,8 +219,17 @@ type counting struct {
 
 // Update implements store.Store.
 func (s counting) Update(ctx context.Context, f func(store.Tx) error) error {
+	return s.count(ctx, s.Store.Update, f)
+}
+
+// UpdateSoon implements store.Store.
+func (s counting) UpdateSoon(ctx context.Context, f func(store.Tx) error) error {
+	return s.count(ctx, s.Store.UpdateSoon, f)
+}
+
+func (s counting) count(ctx context.Context, update func(context.Context, func(store.Tx) error) error, f func(store.Tx) error) error {
 	n := map[factKey]int64{}
-	err := s.Store.Update(ctx, func(tx store.Tx) error {
+	err := update(ctx, func(tx store.Tx) error {
 		clear(n) // f may be run again
 		return f(countingTx{tx, n})
 	})

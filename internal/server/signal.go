@@ -38,8 +38,18 @@ type signalling struct {
 	changed *signal
 }
 
+// Update implements store.Store.
 func (s signalling) Update(ctx context.Context, f func(store.Tx) error) error {
-	err := s.Store.Update(ctx, f)
+	return s.after(s.Store.Update(ctx, f))
+}
+
+// UpdateSoon implements store.Store.
+func (s signalling) UpdateSoon(ctx context.Context, f func(store.Tx) error) error {
+	return s.after(s.Store.UpdateSoon(ctx, f))
+}
+
+// after raises the signal unless a write failed.
+func (s signalling) after(err error) error {
 	if err == nil {
 		s.changed.raise()
 	}

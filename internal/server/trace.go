@@ -152,9 +152,9 @@ func (s traced) Update(ctx context.Context, f func(store.Tx) error) error {
 	return s.span(ctx, "store update", func(ctx context.Context) error { return s.Store.Update(ctx, f) })
 }
 
-// UpdateUploads implements store.Store.
-func (s traced) UpdateUploads(ctx context.Context, f func(store.UploadTx) error) error {
-	return s.span(ctx, "store update of uploads", func(ctx context.Context) error { return s.Store.UpdateUploads(ctx, f) })
+// UpdateSoon implements store.Store.
+func (s traced) UpdateSoon(ctx context.Context, f func(store.Tx) error) error {
+	return s.span(ctx, "store update, not waited for", func(ctx context.Context) error { return s.Store.UpdateSoon(ctx, f) })
 }
 
 // traceID adds the trace of a request to what is logged about it.

@@ -22,10 +22,11 @@ type Store interface {
 	// KindStorage: the disk is full, read-only, or the schema is newer.
 	Update(ctx context.Context, f func(Tx) error) error
 
-	// UpdateUploads is an Update of what a power cut may undo: uploads under way,
-	// which begin anew then. All see it when it returns, also when this process
-	// is killed, and it is durable when a later Update is. It waits for no disk.
-	UpdateUploads(ctx context.Context, f func(UploadTx) error) error
+	// UpdateSoon is an Update that waits for no disk: for what nobody was told of
+	// and would be done again, such as uploads and jobs under way. All see it
+	// when it returns, also when this process is killed. A power cut may undo
+	// it, but not once a later Update has returned.
+	UpdateSoon(ctx context.Context, f func(Tx) error) error
 
 	// Wait returns when a job may be ready to lease, at the latest after d. It is a hint: it
 	// may return early, and jobs of another process may go unnoticed until d.
@@ -86,14 +87,6 @@ type Tx interface {
 	FindingWriter
 	EventWriter
 	PinWriter
-}
-
-// UploadTx is as much of a Tx as UpdateUploads gives.
-type UploadTx interface {
-	UploadWriter
-	// PutRepository adds a repository unless it is there. KindInvalid: the
-	// path is none.
-	PutRepository(ctx context.Context, path string, at time.Time) (Repository, error)
 }
 
 // FactWriter writes facts. Only the packages ingest and registry use it.

@@ -125,13 +125,13 @@ func (s *Store) Update(ctx context.Context, f func(store.Tx) error) error {
 	return s.engine.update(ctx, f, onDisk)
 }
 
-// UpdateUploads implements [store.Store].
-func (s *Store) UpdateUploads(ctx context.Context, f func(store.UploadTx) error) error {
+// UpdateSoon implements [store.Store].
+func (s *Store) UpdateSoon(ctx context.Context, f func(store.Tx) error) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.calls.Done()
-	return s.engine.update(ctx, func(tx store.Tx) error { return f(tx) }, soon)
+	return s.engine.update(ctx, f, soon)
 }
 
 // commit is what a transaction waits for at its end.

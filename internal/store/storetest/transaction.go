@@ -29,7 +29,7 @@ func transactionCases() []testCase {
 		{"a context that ends while waiting", contextEndsWhileWaiting},
 		{"a context that ends inside", contextEndsInside},
 		{"close waits", closeWaits},
-		{"uploads need no disk and see the rest", uploadsAmongOthers},
+		{"uploads need no disk and see the rest", soonAmongOthers},
 	}
 }
 
@@ -297,14 +297,14 @@ func closeWaits(t *testing.T, s store.Store) {
 	}
 }
 
-// uploadsAmongOthers: an UpdateUploads is seen at once, undone by an error, and
+// soonAmongOthers: an UpdateSoon is seen at once, undone by an error, and
 // goes together with Updates at the same time.
-func uploadsAmongOthers(t *testing.T, s store.Store) {
+func soonAmongOthers(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	newRepository(t, s, "a")
 	wrong := errors.New("wrong")
 	create := func(id string, outcome error) error {
-		return s.UpdateUploads(ctx, func(tx store.UploadTx) error {
+		return s.UpdateSoon(ctx, func(tx store.Tx) error {
 			if _, err := tx.PutRepository(ctx, "a", minute(0)); err != nil {
 				return err
 			}
@@ -315,7 +315,7 @@ func uploadsAmongOthers(t *testing.T, s store.Store) {
 		})
 	}
 	if err := create("none", wrong); !errors.Is(err, wrong) {
-		t.Errorf("UpdateUploads: %v, want %v", err, wrong)
+		t.Errorf("UpdateSoon: %v, want %v", err, wrong)
 	}
 	const n = 20
 	var wg sync.WaitGroup
