@@ -165,14 +165,20 @@ type server struct {
 	process *proc.Process
 }
 
-// serve starts `dossier serve` and waits until it says where it listens. It runs until the end of the test at most.
+// serve starts `dossier serve` with its data in a directory, as startServer does.
 func serve(t *testing.T, data, kubeconfig string) *server {
+	t.Helper()
+	return startServer(t, "--data", data, "--kubeconfig", kubeconfig)
+}
+
+// startServer starts `dossier serve` and waits until it says where it listens. It runs until the end of the test at most.
+func startServer(t *testing.T, args ...string) *server {
 	t.Helper()
 	log := filepath.Join(t.TempDir(), "serve.log")
 	p, err := proc.Start(proc.Spec{
 		Name: "dossier serve",
 		Path: dossierBinary(t),
-		Args: []string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--kubeconfig", kubeconfig},
+		Args: append([]string{"serve", "--listen", "127.0.0.1:0"}, args...),
 		Env:  []string{"HOME=" + t.TempDir(), "DOSSIER_SERVER="},
 		Log:  log,
 	})
