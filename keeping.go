@@ -16,6 +16,20 @@ type Pin struct {
 	Reference string `json:"reference"`       // the image as written
 }
 
+// Quota is how many bytes the repositories at or below a path may hold together.
+// Each digest counts once, however many of them hold it.
+type Quota struct {
+	Prefix string `json:"prefix"` // path
+	Limit  int64  `json:"limit"`  // in bytes
+	Used   int64  `json:"used"`   // in bytes
+}
+
+// QuotaList is the quotas of a registry, by prefix.
+type QuotaList struct {
+	AsOf   time.Time `json:"asOf"`
+	Quotas []Quota   `json:"quotas"`
+}
+
 // Keeping says why the registry keeps a digest, or when and why it would go.
 type Keeping struct {
 	Digest Digest    `json:"digest"`

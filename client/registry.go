@@ -41,3 +41,10 @@ func (c *Client) Damage(ctx context.Context, after dossier.Digest) (dossier.Dama
 	err := c.get(ctx, []string{"registry", "damage"}, query, &list)
 	return list, err
 }
+
+// Quotas says how much of each quota of the server's registry is used.
+func (c *Client) Quotas(ctx context.Context) (dossier.QuotaList, error) {
+	var list dossier.QuotaList
+	err := c.get(ctx, []string{"registry", "quotas"}, nil, &list)
+	return list, err
+}

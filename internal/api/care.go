@@ -60,3 +60,15 @@ func (h *Handler) damage(w http.ResponseWriter, r *http.Request, q query) error 
 	}
 	return h.respond(w, r, list)
 }
+
+// quotas says how much of each quota is used.
+func (h *Handler) quotas(w http.ResponseWriter, r *http.Request, _ query) error {
+	if h.config.Care == nil {
+		return errNoRegistry
+	}
+	list, err := h.config.Care.Quotas(r.Context())
+	if err != nil {
+		return err
+	}
+	return h.respond(w, r, list)
+}

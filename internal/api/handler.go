@@ -48,6 +48,7 @@ type Carer interface {
 	Why(ctx context.Context, repository string, d dossier.Digest) (dossier.Keeping, error)
 	Plan(ctx context.Context) (dossier.Collection, error)
 	Damage(ctx context.Context, after dossier.Digest) (dossier.DamageList, error)
+	Quotas(ctx context.Context) (dossier.QuotaList, error)
 }
 
 // Limits of a request. See also those of the listener in package server.
@@ -164,6 +165,7 @@ func routes() []route {
 		{path: "/api/v1/registry/why", params: []string{"digest", "repository"}, handle: (*Handler).why},
 		{path: "/api/v1/registry/garbage", handle: (*Handler).garbage},
 		{path: "/api/v1/registry/damage", params: []string{"after"}, handle: (*Handler).damage},
+		{path: "/api/v1/registry/quotas", handle: (*Handler).quotas},
 		{path: "/api/v1/openapi.json", handle: (*Handler).openapi},
 		{path: "/log/{path...}", handle: (*Handler).log},
 		{path: "/healthz", open: true, handle: (*Handler).healthz},

@@ -78,6 +78,7 @@ func results() map[string]any {
 		"/api/v1/subjects/{digest}/facts": dossier.FactList{},
 		"/api/v1/registry/why":            dossier.Keeping{}, "/api/v1/registry/garbage": dossier.Collection{},
 		"/api/v1/registry/damage": dossier.DamageList{},
+		"/api/v1/registry/quotas": dossier.QuotaList{},
 	}
 }
 

@@ -28,7 +28,7 @@ func (p *program) registryCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.registryCan(), p.registryUpstreams(), p.registryWhy(), p.registryGC(), p.registryDamage(), p.registryRestore(), p.registryImport(), p.registryExport())
+	cmd.AddCommand(p.registryCan(), p.registryUpstreams(), p.registryWhy(), p.registryGC(), p.registryDamage(), p.registryQuota(), p.registryRestore(), p.registryImport(), p.registryExport())
 	return cmd
 }
 
@@ -211,12 +211,44 @@ servers. --dry-run says what would go, and why, and changes nothing.`,
 	return cmd
 }
 
+func (p *program) registryQuota() *cobra.Command {
+	var out outputFlags
+	cmd := &cobra.Command{
+		Use:   "quota",
+		Short: "How much of each quota is used",
+		Long: `Say how many bytes repositories hold for which the configuration of the server
+sets a quota, and how many they may hold. docs/spec/care.md says what counts.`,
+		Example: `  dossier registry quota
+  dossier registry quota -o json --server http://127.0.0.1:8480`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return p.care(cmd, "", func(c carer) error {
+				list, err := c.Quotas(cmd.Context())
+				if err != nil {
+					return err
+				}
+				if len(list.Quotas) == 0 && !out.data() {
+					p.note("there are none; registry.quotas in the configuration of the server sets some")
+					return nil
+				}
+				return out.write(p, list, func(o render.Options) error { return render.Quotas(p.stdout, list, o) })
+			})
+		},
+	}
+	out.register(cmd.Flags())
+	return cmd
+}
+
 // carer knows how a registry is cared for: a client.Client asks a server, a
 // server.Care looks itself.
 type carer interface {
 	Why(ctx context.Context, repository string, d dossier.Digest) (dossier.Keeping, error)
 	Plan(ctx context.Context) (dossier.Collection, error)
 	Damage(ctx context.Context, after dossier.Digest) (dossier.DamageList, error)
+	Quotas(ctx context.Context) (dossier.QuotaList, error)
 }
 
 // care calls f with the server, or with the store of this process and the rules of

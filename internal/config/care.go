@@ -50,3 +50,9 @@ type TagRetention struct {
 	KeepYounger time.Duration `yaml:"keepYounger"` // those that were pushed within it
 	KeepPulled  time.Duration `yaml:"keepPulled"`  // those whose image was pulled within it
 }
+
+// Quota is how much the repositories at or below a path may hold together.
+type Quota struct {
+	Prefix string `yaml:"prefix"` // path of a repository, or above some
+	Bytes  Size   `yaml:"bytes"`
+}

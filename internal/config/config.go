@@ -73,6 +73,9 @@ type Registry struct {
 	// AuditKeep is how long pulls and refusals are on record, as dossier.ParseAge takes it; "0": for ever.
 	AuditKeep string `yaml:"auditKeep"`
 	Care      Care   `yaml:"care"`
+	// Quotas are in force once a server has started with them, for all servers of its
+	// database; a server with others replaces them.
+	Quotas []Quota `yaml:"quotas"`
 	// Upstreams are registries that are pulled through. UpstreamCredentials is a file
 	// in the form of Docker's configuration, for those that name none of their own.
 	Upstreams           []Upstream `yaml:"upstreams"`

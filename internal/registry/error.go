@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
 )
 
 // Code is an error code of the distribution specification ("Error Codes"), or
@@ -166,6 +167,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		if e.Challenge != "" {
 			header.Set("WWW-Authenticate", e.Challenge)
 		}
+	}
+	if over, ok := errors.AsType[*store.OverQuota](err); ok {
+		p.Detail = map[string]any{"prefix": over.Prefix, "limit": over.Limit, "used": over.Used, "digest": over.Digest, "size": over.Size, "hint": dossier.HintOf(err)}
 	}
 	if hint := dossier.HintOf(err); hint != "" && p.Detail == nil {
 		p.Detail = map[string]string{"hint": hint}

@@ -40,7 +40,7 @@ func (l Local) Store() store.Store { return l.h.config.Store }
 // call returns a call about a repository, which must be the registry's own.
 func (l Local) call(ctx context.Context, path string, d dossier.Digest) (*call, error) {
 	const op = "writing repository"
-	if err := checkRepository(path); err != nil {
+	if err := CheckRepository(path); err != nil {
 		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Subject: path, Err: err}
 	}
 	err := l.h.config.Store.View(ctx, func(r store.Reader) error {

@@ -50,7 +50,7 @@ func (h *Handler) route(q *Request, r *http.Request) (*mirror, error) {
 	rest = u.Normal(rest)
 	m := &mirror{Upstream: u, path: u.Prefix() + "/" + rest, remote: rest, name: u.Name() + "/" + rest}
 	q.Repository = m.path
-	return m, checkRepository(m.path)
+	return m, CheckRepository(m.path)
 }
 
 // pulls is what is on its way from upstreams. Many who want the same wait for

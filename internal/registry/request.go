@@ -152,7 +152,7 @@ func parseEndpoint(method string, parts []string, query url.Values) (Request, er
 		return q, fault(CodeNotFound, "there is no such path")
 	}
 	q.Repository = strings.Join(parts[:len(parts)-n], "/")
-	if err := checkRepository(q.Repository); err != nil {
+	if err := CheckRepository(q.Repository); err != nil {
 		return Request{}, err
 	}
 	if err := parse(&q, method, at(1), query); err != nil {
@@ -161,7 +161,8 @@ func parseEndpoint(method string, parts []string, query url.Values) (Request, er
 	return q, nil
 }
 
-func checkRepository(path string) error {
+// CheckRepository reports whether a path can be that of a repository.
+func CheckRepository(path string) error {
 	if len(path) > maxRepository || !repositoryPattern.MatchString(path) {
 		return fault(CodeNameInvalid, "the name of the repository is malformed, or has more than %d characters", maxRepository)
 	}
@@ -278,7 +279,7 @@ func parseBegin(q *Request, method string, query url.Values) (err error) {
 			return err
 		}
 		if q.From = query.Get("from"); q.From != "" {
-			if err := checkRepository(q.From); err != nil {
+			if err := CheckRepository(q.From); err != nil {
 				return err
 			}
 		}

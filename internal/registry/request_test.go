@@ -128,7 +128,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("namespace %q", q.Namespace)
 		}
 		for _, path := range []string{q.Repository, q.From} {
-			if path != "" && checkRepository(path) != nil || strings.Contains(path, "..") {
+			if path != "" && CheckRepository(path) != nil || strings.Contains(path, "..") {
 				t.Errorf("repository %q", path)
 			}
 		}

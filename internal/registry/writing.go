@@ -229,6 +229,9 @@ func (w *writing) finish(ctx context.Context, c *call) error {
 		}
 		return tx.EndUpload(ctx, w.upload.ID, w.upload.Holder)
 	})
+	if _, over := errors.AsType[*store.OverQuota](err); over {
+		return errors.Join(err, w.discard(ctx))
+	}
 	if err != nil {
 		// Whether the row was written may not be known: the bytes stay.
 		return when(err, dossier.KindConflict, CodeUploadInvalid)

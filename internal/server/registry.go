@@ -103,6 +103,9 @@ func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, add
 	if err != nil {
 		return nil, err
 	}
+	if err := setQuotas(ctx, e.store, c.Registry.Quotas); err != nil {
+		return nil, err
+	}
 	if own.blobs, err = openBlobs(ctx, c); err != nil {
 		return nil, err
 	}
@@ -163,6 +166,7 @@ func (c ServeConfig) validateRegistry(fault func(subject, why, hint string)) {
 	}
 	c.validateLogin(fault)
 	validateLimits(r.Limits, fault)
+	c.validateQuotas(fault)
 	if _, err := c.auditKeep(); err != nil {
 		fault("--audit-keep="+r.AuditKeep, "it is no length of time", "give a number with s, m, h, d or w, such as 90d; 0 is for ever")
 	}

@@ -135,6 +135,7 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 		upstreams, carer = s.own.upstreams.Status, s.own.care
 		registry.MustRegister(newUpstreamCollector(upstreams, e.config.Now))
 		registerAudit(registry, s.own.recorder)
+		registry.MustRegister(newQuotaCollector(s.own.care.Quotas))
 		checks = append(checks, api.Check{Name: "blobs", Ready: s.own.blobs.Ready})
 	}
 	s.handler = api.New(api.Config{

@@ -61,6 +61,7 @@ type Reader interface {
 	KeepingReader
 	ScrubReader
 	PinReader
+	QuotaReader
 }
 
 // Tx reads and writes every topic within one transaction. It sees its own
@@ -87,6 +88,7 @@ type Tx interface {
 	FindingWriter
 	EventWriter
 	PinWriter
+	QuotaWriter
 }
 
 // FactWriter writes facts. Only the packages ingest and registry use it.

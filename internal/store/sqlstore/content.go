@@ -166,11 +166,17 @@ func notHeld(op, path string, d dossier.Digest) error {
 // LinkBlob implements [store.ContentWriter].
 func (t *tx) LinkBlob(ctx context.Context, path string, d dossier.Digest, at, until time.Time) error {
 	const op = "linking blob"
+	if _, err := t.quotasOf(ctx, path); err != nil {
+		return err
+	}
 	n, err := t.exec(ctx, op, linkBlob, path, d, micros(at), micros(until))
 	if err == nil && n == 0 {
 		err = dossier.Errorf(dossier.KindNotFound, op, string(d), "its bytes are not kept")
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return t.chargeBlob(ctx, path, d)
 }
 
 // LeaseBlob implements [store.ContentWriter].
@@ -194,6 +200,9 @@ func (t *tx) lease(ctx context.Context, op, query, path string, d dossier.Digest
 // UnlinkBlob implements [store.ContentWriter].
 func (t *tx) UnlinkBlob(ctx context.Context, del store.Deletion) error {
 	const op = "deleting blob"
+	if _, err := t.quotasOf(ctx, del.Repository); err != nil {
+		return err
+	}
 	n, err := t.exec(ctx, op, unlinkBlob, del.Repository, del.Digest)
 	if err != nil {
 		return err
@@ -210,8 +219,11 @@ const (
 	kindManifest = "manifest"
 )
 
-// bury leaves a tombstone.
+// bury leaves a tombstone of what a repository held, and gives back its quota.
 func (t *tx) bury(ctx context.Context, op string, del store.Deletion, kind string) error {
+	if err := t.discharge(ctx, del.Repository, del.Digest); err != nil {
+		return err
+	}
 	_, err := t.exec(ctx, op, insertTombstone, del.Repository, del.Digest, kind, micros(del.At), del.By, del.Reason)
 	return err
 }
@@ -219,6 +231,9 @@ func (t *tx) bury(ctx context.Context, op string, del store.Deletion, kind strin
 // DeleteManifest implements [store.ContentWriter].
 func (t *tx) DeleteManifest(ctx context.Context, del store.Deletion) error {
 	const op = "deleting manifest"
+	if _, err := t.quotasOf(ctx, del.Repository); err != nil {
+		return err
+	}
 	if err := t.keepParts(ctx, op, del); err != nil {
 		return err
 	}
@@ -258,6 +273,9 @@ func (t *tx) whyKept(ctx context.Context, op, query string, del store.Deletion) 
 // PutManifest implements [store.ContentWriter].
 func (t *tx) PutManifest(ctx context.Context, m store.Manifest, children []store.Child) ([]dossier.Digest, error) {
 	const op = "keeping manifest"
+	if _, err := t.quotasOf(ctx, m.Repository); err != nil {
+		return nil, err
+	}
 	blobs, err := t.there(ctx, op, blobsThere, m.Repository, children, true)
 	if err != nil {
 		return nil, err
@@ -286,6 +304,9 @@ func (t *tx) PutManifest(ctx context.Context, m store.Manifest, children []store
 	_, err = t.exec(ctx, op, insertManifest, m.Repository, m.Digest, m.MediaType, m.ArtifactType, m.Subject,
 		m.Size, micros(m.PushedAt), micros(m.KeptUntil), m.Annotations, m.Body)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.chargeManifest(ctx, m.Repository, m.Digest, m.Size); err != nil {
 		return nil, err
 	}
 	if err := t.insert(ctx, op, insertManifestBlobs, insertManifestBlobsTail, blobRows); err != nil {

@@ -9,6 +9,9 @@ type dialect struct {
 	// lockCluster makes other writers of the places of cluster $1 wait until
 	// the end of the transaction.
 	lockCluster string
+	// lockQuotas makes everybody who looks for quotas wait until the end of the
+	// transaction, and waits for all who have.
+	lockQuotas string
 	// lease hands out jobs: owner $1, until $2, kinds $3, now $4, at most $5.
 	lease string
 	// keepBlobs keeps the blobs that manifest $2 of repository $1 needs until $3, in
@@ -49,6 +52,7 @@ WITH needed AS MATERIALIZED (
     ORDER BY digest FOR NO KEY UPDATE
 )
 UPDATE repository_blob SET kept_until = $3 WHERE repository = $1 AND digest IN (SELECT digest FROM needed)`,
+		lockQuotas:  `LOCK TABLE quota IN ACCESS EXCLUSIVE MODE`,
 		lockCluster: `SELECT pg_advisory_xact_lock(hashtextextended('dossier/cluster/' || $1, 0))`,
 		lease: `
 WITH ready AS MATERIALIZED (

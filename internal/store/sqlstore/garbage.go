@@ -207,6 +207,9 @@ func (r reader) Tombstones(ctx context.Context, d dossier.Digest, limit int) ([]
 // CollectBlob implements [store.GarbageWriter].
 func (t *tx) CollectBlob(ctx context.Context, del store.Deletion) (bool, error) {
 	const op = "collecting blob"
+	if _, err := t.quotasOf(ctx, del.Repository); err != nil {
+		return false, err
+	}
 	n, err := t.exec(ctx, op, collectBlob, del.Repository, del.Digest, micros(del.At))
 	if err != nil || n == 0 {
 		return false, err
@@ -232,6 +235,9 @@ func (t *tx) condemn(ctx context.Context, op string, before int64, del store.Del
 // CollectManifest implements [store.GarbageWriter].
 func (t *tx) CollectManifest(ctx context.Context, del store.Deletion) (bool, error) {
 	const op = "collecting manifest"
+	if _, err := t.quotasOf(ctx, del.Repository); err != nil {
+		return false, err
+	}
 	if err := t.keepParts(ctx, op, del); err != nil {
 		return false, err
 	}

@@ -36,6 +36,7 @@ func scans() map[string]string {
 		"SELECT cluster, part, scope, at, problem FROM listing":            "there are a few for each cluster",
 		"SELECT COUNT(*) FROM blob WHERE damage <> ''":                     "they are counted by an index that has no others",
 		"SELECT checked_at FROM blob ORDER BY":                             "the first of an index, and no more",
+		"SELECT prefix, max_bytes, bytes FROM quota ORDER":                 "all quotas are asked for, and the configuration lists them",
 	}
 }
 

@@ -86,6 +86,9 @@ func (t *tx) NameRegistry(ctx context.Context, name string) (string, error) {
 // PutRepository implements [store.RegistryWriter].
 func (t *tx) PutRepository(ctx context.Context, path string, at time.Time) (store.Repository, error) {
 	const op = "making repository"
+	if _, err := t.quotasOf(ctx, path); err != nil { // before the rows of what goes there
+		return store.Repository{}, err
+	}
 	if found, ok, err := one(ctx, t.session, op, scanRepository, repositoryByPath, path); err != nil || ok {
 		if err == nil && found.Upstream != "" {
 			err = dossier.Errorf(dossier.KindDenied, op, path, "it holds what was pulled from "+found.Upstream+"; nothing else goes there")

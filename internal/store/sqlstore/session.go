@@ -30,10 +30,11 @@ type session struct {
 	dialect *dialect
 	wake    *waker
 	now     time.Time
-	failed  error           // the first failure of the engine
-	ended   bool            // the function that was given the session has returned
-	enqueue bool            // a job may be ready when this commits
-	locked  map[string]bool // clusters, by ID
+	failed  error               // the first failure of the engine
+	ended   bool                // the function that was given the session has returned
+	enqueue bool                // a job may be ready when this commits
+	locked  map[string]bool     // clusters, by ID
+	quotas  map[string][]string // that are locked, by repository
 }
 
 // reader implements store.Reader.

@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Job", jobCases()},
 		{"Notice", noticeCases()},
 		{"Blob", blobCases()},
+		{"Quota", quotaCases()},
 		{"Registry", registryCases()},
 		{"Content", contentCases()},
 		{"Garbage", garbageCases()},
