@@ -62,12 +62,13 @@ type AuditEntry struct {
 	Code       string      `json:"code,omitempty"`    // of the error, as in the distribution specification
 	Bytes      int64       `json:"bytes,omitempty"`   // that went out, or the size of what came in
 	Count      int64       `json:"count,omitempty"`   // of ActionLost
+	Reason     string      `json:"reason,omitempty"`  // why the registry itself did it
 	Fact       Digest      `json:"fact,omitempty"`    // that says so; of what changed something
 }
 
 // AuditCaller is who did something, as far as is known.
 type AuditCaller struct {
-	Kind   string `json:"kind"`             // anonymous, user, serviceaccount, token
+	Kind   string `json:"kind"`             // anonymous, user, serviceaccount, token, dossier: the registry itself
 	Name   string `json:"name,omitempty"`   // of a user, or NAMESPACE/NAME of a service account
 	Pod    string `json:"pod,omitempty"`    // that the service account's token is bound to, in its namespace
 	PodUID string `json:"podUID,omitempty"` // as Kubernetes gave it

@@ -102,6 +102,7 @@ type EventBody struct {
 	Source  string      `json:"source,omitempty"` // the repository that a blob was mounted from, or healed from
 	Size    int64       `json:"size,omitempty"`   // in bytes, of what came in
 	Damage  string      `json:"damage,omitempty"` // what is wrong with a blob, or was
+	Reason  string      `json:"reason,omitempty"` // why the registry itself did it
 	Caller  AuditCaller `json:"caller"`
 	Address string      `json:"address,omitempty"`
 	Client  string      `json:"client,omitempty"`

@@ -21,7 +21,7 @@ import (
 // Limits of a file of tokens.
 const (
 	MinToken      = 16       // characters
-	maxTokensFile = 64 << 10 // bytes
+	MaxTokensFile = 64 << 10 // bytes
 )
 
 // errToken is the answer to who brings no valid token.
@@ -33,7 +33,22 @@ var errMethod = &dossier.Error{Kind: dossier.KindUnsupported, Op: "reading the r
 
 // Tokens are the secrets one of which a request must bring. Only their hashes
 // are kept.
-type Tokens struct{ sums [][sha256.Size]byte }
+type Tokens struct {
+	sums    [][sha256.Size]byte
+	present func() Tokens // nil: they stay as they are
+}
+
+// CurrentTokens returns tokens that are at any time those that present returns, of
+// which there is always one.
+func CurrentTokens(present func() Tokens) Tokens { return Tokens{present: present} }
+
+// hashes returns those of the present tokens.
+func (t Tokens) hashes() [][sha256.Size]byte {
+	if t.present != nil {
+		return t.present().sums
+	}
+	return t.sums
+}
 
 // ReadTokens reads tokens, one a line. Empty lines and those that begin with #
 // are left out. KindInvalid: there is none, or one is shorter than MinToken or
@@ -44,12 +59,12 @@ func ReadTokens(r io.Reader) (Tokens, error) {
 	fail := func(line int, why string) (Tokens, error) {
 		return Tokens{}, dossier.Errorf(dossier.KindInvalid, "reading tokens", fmt.Sprintf("line %d", line), why)
 	}
-	text, err := io.ReadAll(io.LimitReader(r, maxTokensFile+1))
+	text, err := io.ReadAll(io.LimitReader(r, MaxTokensFile+1))
 	switch {
 	case err != nil:
 		return Tokens{}, &dossier.Error{Kind: dossier.KindInvalid, Op: "reading tokens", Err: err}
-	case len(text) > maxTokensFile:
-		return Tokens{}, dossier.Errorf(dossier.KindLimit, "reading tokens", "", fmt.Sprintf("there are more than %d bytes", maxTokensFile))
+	case len(text) > MaxTokensFile:
+		return Tokens{}, dossier.Errorf(dossier.KindLimit, "reading tokens", "", fmt.Sprintf("there are more than %d bytes", MaxTokensFile))
 	}
 	n := 0
 	for line := range strings.Lines(string(text)) {
@@ -77,15 +92,15 @@ func isTokenChar(c rune) bool {
 }
 
 // Required reports whether there are tokens at all.
-func (t Tokens) Required() bool { return len(t.sums) > 0 }
+func (t Tokens) Required() bool { return t.present != nil || len(t.sums) > 0 }
 
 // Match reports whether token is one of them, in a time that does not depend on
 // which, nor on how much of it is right.
 func (t Tokens) Match(token string) bool {
 	sum := sha256.Sum256([]byte(token))
 	found := 0
-	for i := range t.sums {
-		found |= subtle.ConstantTimeCompare(sum[:], t.sums[i][:])
+	for _, known := range t.hashes() {
+		found |= subtle.ConstantTimeCompare(sum[:], known[:])
 	}
 	return found == 1
 }
@@ -102,7 +117,7 @@ func (t Tokens) Fingerprint(token string) (string, bool) {
 // Holds reports whether the token of a fingerprint is one of them.
 func (t Tokens) Holds(print string) bool {
 	found := 0
-	for _, sum := range t.sums {
+	for _, sum := range t.hashes() {
 		found |= subtle.ConstantTimeCompare([]byte(fingerprint(sum)), []byte(print))
 	}
 	return found == 1
@@ -116,7 +131,7 @@ func fingerprint(sum [sha256.Size]byte) string {
 }
 
 // LogValue keeps even the hashes out of logs.
-func (t Tokens) LogValue() slog.Value { return slog.IntValue(len(t.sums)) }
+func (t Tokens) LogValue() slog.Value { return slog.IntValue(len(t.hashes())) }
 
 // knows reports whether a request may see answers.
 func (h *Handler) knows(r *http.Request) bool {

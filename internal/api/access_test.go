@@ -73,7 +73,7 @@ func TestReadTokensRefuses(t *testing.T) {
 		"short":                                  dossier.KindInvalid,
 		"with a space in it, and long":           dossier.KindInvalid,
 		strings.Repeat("a", 20) + "\x00":         dossier.KindInvalid,
-		strings.Repeat("a", maxTokensFile) + "b": dossier.KindLimit,
+		strings.Repeat("a", MaxTokensFile) + "b": dossier.KindLimit,
 		strings.Repeat(goodToken+"\n", 1e4):      dossier.KindLimit,
 	}
 	for text, want := range tests {

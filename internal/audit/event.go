@@ -81,7 +81,7 @@ func entriesOf(fact dossier.Fact) ([]dossier.AuditEntry, error) {
 	}
 	e := dossier.AuditEntry{
 		At: fact.ValidAt, Action: actions[fact.Kind], Repository: body.Name, Object: body.Object, Digest: fact.Subject,
-		Source: body.Source, Caller: body.Caller, Address: body.Address, Client: body.Client, Bytes: body.Size, Damage: body.Damage, Fact: fact.ID,
+		Source: body.Source, Caller: body.Caller, Address: body.Address, Client: body.Client, Bytes: body.Size, Damage: body.Damage, Reason: body.Reason, Fact: fact.ID,
 	}
 	if len(body.Tags) > 0 && body.Object != dossier.ObjectTag {
 		e.Tag = body.Tags[0].Tag

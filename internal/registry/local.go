@@ -231,7 +231,12 @@ func (c *call) adopt(ctx context.Context, tx store.Tx, tag store.NameTag, p TagP
 	if err != nil || !move.Moved {
 		return false, err
 	}
-	return true, record.Moved(ctx, tx, tag, move.Was, p.Digest, move.At)
+	if err := record.Moved(ctx, tx, tag, move.Was, p.Digest, move.At); err != nil {
+		return false, err
+	}
+	return true, c.event(ctx, tx, dossier.FactRetag, p.Digest, c.now(), dossier.EventBody{
+		Object: dossier.ObjectTag, Tags: []dossier.EventTag{{Tag: tag.Tag, Was: move.Was, Moved: true}},
+	})
 }
 
 // Restore points a tag at what it pointed at at a time, and returns what changed;

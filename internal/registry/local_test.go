@@ -4,11 +4,13 @@
 package registry_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -204,6 +206,11 @@ func TestLocalTakes(t *testing.T) {
 	}
 	l.checkTagFacts(t, d.Digest, "1.0.0", []string{"1000 true", "2000 false"})
 	l.checkTagFacts(t, e.Digest, "1.0.0", []string{"2000 true"})
+	for d, want := range map[dossier.Digest][]string{d.Digest: {"anonymous tag 1.0.0 was "}, e.Digest: {"anonymous tag 1.0.0 was " + string(d.Digest)}} {
+		if got := l.tagEvents(t, d); !slices.Equal(got, want) {
+			t.Errorf("on record of %s: %q, want %q", d.Short(), got, want)
+		}
+	}
 	_, err := local.Adopt(ctx, "app", "1.0.0", []registry.TagPoint{{Digest: d.Digest, From: time.Unix(3000, 0)}})
 	if _, ok := errors.AsType[*store.TagHeld](err); !ok {
 		t.Errorf("moving a fixed tag: %v", err)
@@ -211,4 +218,32 @@ func TestLocalTakes(t *testing.T) {
 	if _, err := local.Adopt(ctx, "app", "-bad", points); dossier.KindOf(err) != dossier.KindInvalid {
 		t.Errorf("a bad tag: %v", err)
 	}
+}
+
+// tagEvents returns who pointed which tags at a digest, as the audit has it.
+func (l *lab) tagEvents(t *testing.T, d dossier.Digest) []string {
+	t.Helper()
+	var list []string
+	err := l.store.View(t.Context(), func(r store.Reader) error {
+		for fact, err := range r.Chain(t.Context(), d) {
+			if err != nil {
+				return err
+			}
+			var body dossier.EventBody
+			if fact.Kind != dossier.FactRetag {
+				continue
+			}
+			if err := json.Unmarshal(fact.Body, &body); err != nil {
+				return err
+			}
+			for _, tag := range body.Tags {
+				list = append(list, fmt.Sprintf("%s %s %s was %s", body.Caller, body.Object, tag.Tag, tag.Was))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }

@@ -71,6 +71,8 @@ func auditNote(e dossier.AuditEntry) string {
 		return e.Code
 	case e.Damage != "":
 		return e.Damage
+	case e.Reason != "":
+		return e.Reason
 	case e.Was != "":
 		return "was " + e.Was.Short()
 	case e.Source != "":

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -11,13 +12,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"time"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/api"
 	"dossier.dev/dossier/internal/config"
+	"dossier.dev/dossier/internal/registry/access"
 )
 
 // DefaultListen is where a server listens unless told otherwise.
@@ -33,7 +34,7 @@ type ServeConfig struct {
 	// TLSCert and TLSKey are PEM files. They are read again when they change.
 	TLSCert, TLSKey string
 	// TokenFile holds bearer tokens (api.ReadTokens), one of which every
-	// request must then bring. It is read once.
+	// request must then bring. It is read again when it changes.
 	TokenFile string
 	Build     Build // for metrics
 	// LogKey is the file of the key that signs the log (translog.OpenKey); empty: LogKeyFile within
@@ -122,13 +123,13 @@ func (c ServeConfig) entrance() (entrance, error) {
 	if c.TokenFile == "" {
 		return a, nil
 	}
-	f, err := os.Open(c.TokenFile)
+	parse := func(text []byte) (api.Tokens, error) { return api.ReadTokens(bytes.NewReader(text)) }
+	file, err := access.OpenFile(c.TokenFile, api.MaxTokensFile, parse, c.Logger, c.Now)
 	if err != nil {
-		return a, &dossier.Error{Kind: dossier.KindInvalid, Op: "reading tokens", Err: err, Hint: "check --token-file"}
+		return a, &dossier.Error{Kind: dossier.KindInvalid, Op: "reading tokens", Err: err, Hint: cmp.Or(dossier.HintOf(err), "check --token-file")}
 	}
-	defer f.Close()
-	a.tokens, err = api.ReadTokens(f)
-	return a, err
+	a.tokens = api.CurrentTokens(func() api.Tokens { return file.Get(context.Background()) })
+	return a, nil
 }
 
 // open opens the listener.

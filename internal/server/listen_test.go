@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
@@ -136,6 +137,48 @@ func TestTLSAndTokens(t *testing.T) {
 			t.Errorf("%s: %v, hint %q", name, err, dossier.HintOf(err))
 		}
 	}
+}
+
+// TestTokensAreReadAgain changes the file of tokens under a server that runs, for the
+// API and for the registry.
+func TestTokensAreReadAgain(t *testing.T) {
+	const first, second = "the-first-token-of-all", "the-second-token-of-all"
+	tokens := writeFile(t, "tokens", first+"\n")
+	s := serve(t, ServeConfig{Config: Config{Data: t.TempDir()}, Listen: "127.0.0.1:0", NoCluster: true, TokenFile: tokens})
+	status := func(path, token string) int {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	check := func(good, bad string) {
+		t.Helper()
+		for _, path := range []string{"/api/v1/clusters", "/v2/"} {
+			eventually(t, func() string {
+				if got := [2]int{status(path, good), status(path, bad)}; got != [2]int{http.StatusOK, http.StatusUnauthorized} {
+					return fmt.Sprintf("%s: %v, want 200 with %q and 401 with %q", path, got, good, bad)
+				}
+				return ""
+			})
+		}
+	}
+	check(first, second)
+	if err := os.WriteFile(tokens, []byte(second+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(second, first)
+	if err := os.WriteFile(tokens, []byte("short\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check(second, first)
 }
 
 func TestAddressIsTaken(t *testing.T) {

@@ -24,10 +24,10 @@ const checkEvery = time.Second
 // other: file systems keep them with a coarse grain.
 const settled = 2 * time.Second
 
-// watched is the value that a file holds, read again when the file changes. When
+// File is the value that a file holds, read again when the file changes. When
 // the file is gone or faulty, the last value that was good stays, and a warning
 // says so.
-type watched[T any] struct {
+type File[T any] struct {
 	path  string
 	limit int64
 	parse func([]byte) (T, error)
@@ -42,9 +42,11 @@ type watched[T any] struct {
 	fault   error // of the last read
 }
 
-// newWatched reads the file for the first time, when it must be good.
-func newWatched[T any](path string, limit int64, parse func([]byte) (T, error), log *slog.Logger, now func() time.Time) (*watched[T], error) {
-	w := &watched[T]{path: path, limit: limit, parse: parse, log: orDiscard(log), now: orNow(now)}
+// OpenFile reads the file, of at most limit bytes, for the first time, when it must be
+// good. The logger and the clock may be nil. Errors: that of parse; KindNotFound,
+// KindStorage, KindLimit.
+func OpenFile[T any](path string, limit int64, parse func([]byte) (T, error), log *slog.Logger, now func() time.Time) (*File[T], error) {
+	w := &File[T]{path: path, limit: limit, parse: parse, log: orDiscard(log), now: orNow(now)}
 	w.checked = w.now()
 	if w.read(); w.fault != nil {
 		return nil, w.fault
@@ -66,8 +68,8 @@ func orNow(now func() time.Time) func() time.Time {
 	return now
 }
 
-// get returns the value as of at most checkEvery ago.
-func (w *watched[T]) get(ctx context.Context) T {
+// Get returns the value as of at most checkEvery ago.
+func (w *File[T]) Get(ctx context.Context) T {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
@@ -88,7 +90,7 @@ func (w *watched[T]) get(ctx context.Context) T {
 }
 
 // changed reports whether the file may hold something else than was read.
-func (w *watched[T]) changed() bool {
+func (w *File[T]) changed() bool {
 	info, err := os.Stat(w.path)
 	if err != nil || w.info == nil {
 		return true
@@ -97,7 +99,7 @@ func (w *watched[T]) changed() bool {
 	return !same || w.readAt.Sub(info.ModTime()) < settled
 }
 
-func (w *watched[T]) read() {
+func (w *File[T]) read() {
 	w.readAt = w.now()
 	info, err := os.Stat(w.path)
 	w.info = info
@@ -118,8 +120,8 @@ func (w *watched[T]) read() {
 	w.value = value
 }
 
-// problem is what was wrong with the file when it was last read, or nil.
-func (w *watched[T]) problem() error {
+// Problem is what was wrong with the file when it was last read, or nil.
+func (w *File[T]) Problem() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.fault
@@ -154,12 +156,12 @@ func fileError(path string, err error) error {
 }
 
 // RulesFile are rules that are read again when their file changes.
-type RulesFile struct{ file *watched[*Rules] }
+type RulesFile struct{ file *File[*Rules] }
 
 // OpenRulesFile reads rules. The logger and the clock may be nil. Errors: those
 // of ParseRules; KindNotFound, KindStorage.
 func OpenRulesFile(path string, log *slog.Logger, now func() time.Time) (*RulesFile, error) {
-	file, err := newWatched(path, MaxRulesBytes, ParseRules, log, now)
+	file, err := OpenFile(path, MaxRulesBytes, ParseRules, log, now)
 	if err != nil {
 		return nil, err
 	}
@@ -168,7 +170,7 @@ func OpenRulesFile(path string, log *slog.Logger, now func() time.Time) (*RulesF
 
 // Rules returns the rules as the file had them at most a second ago, or as they
 // were when it was last without faults.
-func (f *RulesFile) Rules(ctx context.Context) *Rules { return f.file.get(ctx) }
+func (f *RulesFile) Rules(ctx context.Context) *Rules { return f.file.Get(ctx) }
 
 // Problem is what is wrong with the file, when Rules are no longer what it says.
-func (f *RulesFile) Problem() error { return f.file.problem() }
+func (f *RulesFile) Problem() error { return f.file.Problem() }

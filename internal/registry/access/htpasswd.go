@@ -44,7 +44,7 @@ const dummyHash = "$2a$10$w1n1lgGp4v1sdK7v1B6S9uDQm0F8zZ2rS2xh1bq3bH3T0s4mM0H6e"
 // Only bcrypt is taken. The file is read again when it changes. A password is
 // verified once, and again when its entry changes.
 type Htpasswd struct {
-	file     *watched[users]
+	file     *File[users]
 	verified *cache[struct{}]
 	slots    chan struct{} // one for each verification at a time: they cost much
 	now      func() time.Time
@@ -59,7 +59,7 @@ type users struct {
 // OpenHtpasswd reads users. The logger and the clock may be nil. Errors:
 // KindInvalid with a line for each fault, KindLimit, KindNotFound, KindStorage.
 func OpenHtpasswd(path string, log *slog.Logger, now func() time.Time) (*Htpasswd, error) {
-	file, err := newWatched(path, MaxHtpasswdBytes, parseHtpasswd, log, now)
+	file, err := OpenFile(path, MaxHtpasswdBytes, parseHtpasswd, log, now)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func OpenHtpasswd(path string, log *slog.Logger, now func() time.Time) (*Htpassw
 }
 
 // Problem is what is wrong with the file, when it no longer says who the users are.
-func (h *Htpasswd) Problem() error { return h.file.problem() }
+func (h *Htpasswd) Problem() error { return h.file.Problem() }
 
 // parseHtpasswd reads lines; empty ones and those that begin with '#' say nothing.
 // Errors never hold a hash.
@@ -130,7 +130,7 @@ func (h *Htpasswd) verify(ctx context.Context, user, password string) (fingerpri
 	if len(password) > maxPassword {
 		return "", denied("the user or the password is wrong")
 	}
-	known := h.file.get(ctx)
+	known := h.file.Get(ctx)
 	hash, isUser := known.hashes[user]
 	if !isUser {
 		hash = cmp.Or(known.dummy, dummyHash)
@@ -159,7 +159,7 @@ func (h *Htpasswd) verify(ctx context.Context, user, password string) (fingerpri
 
 // holds reports whether a user's entry is still the one of a fingerprint.
 func (h *Htpasswd) holds(ctx context.Context, user, fingerprint string) bool {
-	hash, ok := h.file.get(ctx).hashes[user]
+	hash, ok := h.file.Get(ctx).hashes[user]
 	return ok && subtle.ConstantTimeCompare([]byte(entryFingerprint(user, hash)), []byte(fingerprint)) == 1
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/audit"
 	"dossier.dev/dossier/internal/record"
 	"dossier.dev/dossier/internal/store"
 )
@@ -194,22 +195,47 @@ func (c *Collector) takeOne(ctx context.Context, tx store.Tx, t taking, now time
 	del := store.Deletion{
 		Repository: t.Repository, Digest: t.Digest, At: now, By: By, Reason: t.Rule, KeptUntil: now.Add(c.config.Policy.Lease),
 	}
+	var taken bool
+	var err error
+	object := dossier.ObjectBlob
 	switch t.Kind {
 	case dossier.HeldBlob:
-		return tx.CollectBlob(ctx, del)
+		taken, err = tx.CollectBlob(ctx, del)
 	case dossier.HeldManifest:
+		object = dossier.ObjectManifest
 		if runs, err := runsNow(ctx, tx, t.Digest); err != nil || runs {
 			return false, err
 		}
-		return tx.CollectManifest(ctx, del)
+		taken, err = tx.CollectManifest(ctx, del)
 	case dossier.HeldTag:
-		move, err := tx.CollectTag(ctx, t.tag, now)
-		if err != nil || !move.Moved {
-			return false, err
+		object = dossier.ObjectTag
+		var move store.TagMove
+		if move, err = tx.CollectTag(ctx, t.tag, now); err == nil && move.Moved {
+			taken, del.Digest = true, move.Was
+			err = record.Moved(ctx, tx, store.NameTag{Name: t.tag.Name, Tag: t.tag.Tag}, move.Was, "", move.At)
 		}
-		return true, record.Moved(ctx, tx, store.NameTag{Name: t.tag.Name, Tag: t.tag.Tag}, move.Was, "", move.At)
+	default: // bytes, which are in no repository
+		return tx.CondemnBlob(ctx, t.Digest, now.Add(-c.config.Policy.Lease), now, t.Rule)
 	}
-	return tx.CondemnBlob(ctx, t.Digest, now.Add(-c.config.Policy.Lease), now, t.Rule)
+	if err != nil || !taken {
+		return false, err
+	}
+	return true, witness(ctx, tx, t, del, object)
+}
+
+// witness puts on record that something was taken out of a repository, and why.
+func witness(ctx context.Context, tx store.Tx, t taking, del store.Deletion, object dossier.AuditObject) error {
+	host, err := tx.RegistryName(ctx)
+	if err != nil {
+		return err
+	}
+	body := dossier.EventBody{
+		Name: host + "/" + t.Repository, Object: object, Reason: t.Rule, Caller: dossier.AuditCaller{Kind: "dossier", Name: By},
+	}
+	if object == dossier.ObjectTag {
+		body.Tags = []dossier.EventTag{{Tag: t.tag.Tag}}
+	}
+	return audit.Record(ctx, tx, audit.Event{Kind: dossier.FactDelete, Digest: del.Digest, At: del.At, Body: body})
 }
 
 // runsNow reports whether a digest runs anywhere at this very moment.
