@@ -8,12 +8,23 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 )
 
 // fewest is how many tests the suite counts at least: one that could not begin
 // ends well, and has counted none.
 const fewest = 800
+
+// disabledIn returns the tests that the suite leaves out by itself, as they are about what a version of the specification does
+// not have: in 1.1 no upload can be cancelled. (Pushing several tags at once, new in dev too, has no tests of its own to leave out.)
+func disabledIn(version string) []string {
+	if version == "1.1" {
+		return []string{"sha256 blobs/post cancel/blob-post-cancel", "sha512 blobs/post cancel/blob-post-cancel"}
+	}
+	return nil
+}
 
 // TestConformance runs the suite of the OCI distribution specification. What it
 // skips counts as failed.
@@ -53,11 +64,24 @@ func conform(t *testing.T, host, version string) {
 		Errors   int `xml:"errors,attr"`
 		Skipped  int `xml:"skipped,attr"`
 		Disabled int `xml:"disabled,attr"`
+		Cases    []struct {
+			Name   string `xml:"name,attr"`
+			Status string `xml:"status,attr"`
+		} `xml:"testsuite>testcase"`
 	}
 	if err := xml.Unmarshal(text, &counts); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%+v", counts)
+	t.Logf("%d tests, %d failures, %d errors, %d skipped, %d disabled", counts.Tests, counts.Failures, counts.Errors, counts.Skipped, counts.Disabled)
+	var left []string
+	for _, c := range counts.Cases {
+		if c.Status == "skipped" {
+			left = append(left, strings.TrimPrefix(c.Name, "OCI Conformance Test/"))
+		}
+	}
+	if want := disabledIn(version); !slices.Equal(left, want) || len(left) != counts.Disabled {
+		t.Errorf("the suite left out %q, want only what %s does not have: %q", left, version, want)
+	}
 	if passed := counts.Tests - counts.Disabled; passed < fewest {
 		t.Errorf("%d tests passed, want %d or more", passed, fewest)
 	}
