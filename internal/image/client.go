@@ -36,6 +36,9 @@ type Client struct {
 	// Offline forbids the network: registries give KindUnavailable.
 	Offline bool
 	Limits  Limits
+	// Kept returns what is kept in this process of the repository of a reference, or nil;
+	// whole says that there is no more of it than that. nil: nothing is kept.
+	Kept func(ref dossier.Reference) (kept Kept, whole bool)
 	// Dial opens connections to registries; nil: as the system does.
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	Logger *slog.Logger     // nil: silent
@@ -131,6 +134,18 @@ func (c *Client) open(ctx context.Context, location string) (source, error) {
 	case Archive:
 		return c.shelf.open(ctx, loc, limits)
 	}
+	if c.Kept != nil {
+		if kept, whole := c.Kept(loc.Reference); whole {
+			return &keptSource{ref: loc.Reference.WithDefaultTag(), kept: kept}, nil
+		} else if kept != nil {
+			return &keptSource{loc.Reference.WithDefaultTag(), kept, func() (source, error) { return c.remote(loc) }}, nil
+		}
+	}
+	return c.remote(loc)
+}
+
+// remote returns the repository of a registry.
+func (c *Client) remote(loc Location) (source, error) {
 	if c.Offline {
 		return nil, &dossier.Error{
 			Kind: dossier.KindUnavailable, Op: opRead, Subject: loc.String(),

@@ -93,6 +93,22 @@ func (l localArtifacts) Blob(ctx context.Context, d image.Descriptor) (io.ReadCl
 	return l.images.Layer(ctx, l.ref, d)
 }
 
+// kept returns what the registry that this server is keeps of the repository of a
+// reference: all when it is its own, some when it is pulled through.
+func (e *Engine) kept(ref dossier.Reference) (kept image.Kept, whole bool) {
+	if e.own == nil {
+		return nil, false
+	}
+	if ref.Registry == e.own.name {
+		return ownArtifacts{e, ref.Repository}, true
+	}
+	u, ok := e.own.upstreams.Named(ref.Registry)
+	if !ok {
+		return nil, false
+	}
+	return ownArtifacts{e, u.Prefix() + "/" + ref.Repository}, false
+}
+
 // ownArtifacts is a repository of the registry that this server is.
 type ownArtifacts struct {
 	e    *Engine

@@ -112,6 +112,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 			PlainHTTP: c.PlainHTTP, CAFile: c.RegistryCA, Dial: c.Dial, Offline: c.Offline, Logger: c.Logger, Now: c.Now,
 		},
 	}
+	e.images.Kept = e.kept
 	e.store = traced{signalling{counting{db, e.facts}, e.changed}}
 	e.advisories = e.store
 	if c.Database == "" {

@@ -4,10 +4,16 @@
 package server
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,5 +194,52 @@ func TestMovableTags(t *testing.T) {
 		if err := c.Validate(); dossier.KindOf(err) != dossier.KindInvalid {
 			t.Errorf("%q: %v, want it refused", pattern, err)
 		}
+	}
+}
+
+// TestOwnImagesAreReadInProcess runs pods whose images lie in the server's own
+// registry, whose name nothing on the network has.
+func TestOwnImagesAreReadInProcess(t *testing.T) {
+	k, options := startKubernetes(t)
+	var mu sync.Mutex
+	var dialled []string
+	var later atomic.Int64 // how much the clock is ahead
+	s := serveRegistry(t, func(c *ServeConfig) {
+		c.Registry.Name, c.Cluster, c.NoCluster = "registry.example", options, false
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+		c.Dial = func(_ context.Context, _, addr string) (net.Conn, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			dialled = append(dialled, addr)
+			return nil, errors.New("there is no network")
+		}
+	})
+	content := testimage.Must(t, testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"a": testimage.Text("a")}}}})
+	if err := testimage.Push(t.Context(), nil, s.url, "team/app", "latest", content); err != nil {
+		t.Fatal(err)
+	}
+	later.Store(int64(time.Hour)) // when where the tag points wants another look
+	k.run("a", "registry.example/team/app:latest", "registry.example/team/app@"+string(content.Digest()))
+	c := newClient(t, s.url, client.Options{})
+	eventually(t, func() string {
+		list, err := c.Images(t.Context(), dossier.ImagesQuery{})
+		if err != nil || len(list.Images) != 1 || list.Images[0].Digest != content.Digest() {
+			return fmt.Sprintf("images: %+v, %v", list.Images, err)
+		}
+		jobs, err := c.Jobs(t.Context())
+		if err != nil || len(jobs.Failing) > 0 {
+			return fmt.Sprintf("failing: %+v, %v", jobs.Failing, err)
+		}
+		for _, n := range jobs.Counts {
+			if strings.HasPrefix(n.Kind, "image.") && n.Count > 0 {
+				return fmt.Sprintf("still to do: %+v", n)
+			}
+		}
+		return ""
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if len(dialled) > 0 {
+		t.Errorf("it asked %q", dialled)
 	}
 }
