@@ -19,7 +19,7 @@ import (
 // read. Until then it asks for those that were not: each layer that comes in asks
 // for this job again. A layer that cannot be read is missing from the result,
 // which says so.
-func (g *Ingest) contents(ctx context.Context, p record.Program) (finisher, error) {
+func (g *Ingest) contents(ctx context.Context, p record.ContentsPayload) (finisher, error) {
 	if g.Layer == nil {
 		return nil, nil
 	}
@@ -65,7 +65,7 @@ func (g *Ingest) lostLayers(ctx context.Context, r store.Reader, s stack) (map[d
 // askForLayers asks for the layers of an image that were not read, as things
 // stand now: the job that calls it is gone already, so that whatever happens
 // from here on asks for it anew.
-func (g *Ingest) askForLayers(ctx context.Context, tx store.Tx, p record.Program) error {
+func (g *Ingest) askForLayers(ctx context.Context, tx store.Tx, p record.ContentsPayload) error {
 	s, err := readStack(ctx, tx, p.Manifest)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ const (
 	JobRead     = "image.read"       // read an image: readPayload
 	JobTag      = "image.tag"        // see where a tag points: tagPayload
 	JobLayer    = "layer.contents"   // read what a layer holds: layerPayload
-	JobContents = record.JobContents // lay the layers of an image: record.Program
+	JobContents = record.JobContents // lay the layers of an image: record.ContentsPayload
 	JobBill     = "image.bill"       // read the bills of materials attached to an image: billPayload
 )
 

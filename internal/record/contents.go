@@ -56,7 +56,7 @@ func Contents(ctx context.Context, tx store.Tx, manifest dossier.Digest, c dossi
 // repository (registry and repository) in which it lies; "" when that is not
 // known here.
 func ReadContents(ctx context.Context, tx store.Tx, manifest dossier.Digest, name string) error {
-	_, err := tx.Enqueue(ctx, Program{Name: name, Manifest: manifest}.Job())
+	_, err := tx.Enqueue(ctx, ContentsPayload{Name: name, Manifest: manifest}.Job())
 	return err
 }
 

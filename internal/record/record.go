@@ -193,14 +193,14 @@ func referenceTerm(name, tag string) store.Term {
 // it starts among it.
 const JobContents = "image.contents"
 
-// Program is the payload of a JobContents.
-type Program struct {
+// ContentsPayload is the payload of a JobContents.
+type ContentsPayload struct {
 	Name     string         `json:"name"` // registry and repository
 	Manifest dossier.Digest `json:"manifest"`
 }
 
 // Job returns the job that asks for it.
-func (p Program) Job() store.Job {
+func (p ContentsPayload) Job() store.Job {
 	b, _ := json.Marshal(p) // a struct of strings: cannot fail
 	return store.Job{Kind: JobContents, Key: string(p.Manifest), Payload: b}
 }

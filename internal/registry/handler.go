@@ -59,8 +59,8 @@ type Config struct {
 	Fixed func(path, tag string) bool
 	// Sparse accepts indexes of which not all manifests are there.
 	Sparse bool
-	// Programs asks for the programs that pushed images start.
-	Programs bool
+	// Contents asks for what pushed images hold to be read.
+	Contents bool
 	// Upstreams are registries that are pulled through. nil: none.
 	Upstreams *upstream.Set
 	// Spool is a directory for what is downloaded, where the blob store cannot be

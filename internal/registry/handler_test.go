@@ -209,7 +209,7 @@ func (l *lab) checkPull(t testing.TB, repository, tag string, c *testimage.Conte
 // TestPushedImageHasFacts checks what is known as soon as a manifest is
 // acknowledged.
 func TestPushedImageHasFacts(t *testing.T) {
-	l := newLab(t, func(c *registry.Config) { c.Programs = true })
+	l := newLab(t, func(c *registry.Config) { c.Contents = true })
 	c := sample(t, webImage("linux/amd64", "1"))
 	l.push(t, "org/web", "latest", c)
 	config := dossier.FromBytes(c.Config())

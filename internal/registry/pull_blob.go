@@ -278,7 +278,7 @@ func (f blobFetch) attach(ctx context.Context, tx store.Tx, text []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := f.askForPrograms(ctx, tx, f.mirror, complete); err != nil || text == nil {
+	if err := f.askForContents(ctx, tx, f.mirror, complete); err != nil || text == nil {
 		return err
 	}
 	edges, err := tx.Parents(ctx, []dossier.Digest{f.digest}, dossier.RoleConfig)

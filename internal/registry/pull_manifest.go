@@ -252,7 +252,7 @@ func (f fetch) write(ctx context.Context, tx store.Tx, p *push, missing dossier.
 	if edge, ok := p.configEdge(); ok && missing == "" {
 		complete, err := tx.Attach(ctx, f.path, store.Child{Digest: edge.Child, Blob: true})
 		if err == nil {
-			err = f.askForPrograms(ctx, tx, f.mirror, complete)
+			err = f.askForContents(ctx, tx, f.mirror, complete)
 		}
 		if err != nil {
 			return err
@@ -261,14 +261,14 @@ func (f fetch) write(ctx context.Context, tx store.Tx, p *push, missing dossier.
 	return f.point(ctx, tx, p.node.Digest, at)
 }
 
-// askForPrograms has the programs read that images start, once all of their
-// layers are there: nothing is downloaded for that.
-func (h *Handler) askForPrograms(ctx context.Context, tx store.Tx, m *mirror, manifests []dossier.Digest) error {
-	if !h.config.Programs {
+// askForContents has what images hold read, once all of their layers are there:
+// nothing is downloaded for that.
+func (h *Handler) askForContents(ctx context.Context, tx store.Tx, m *mirror, manifests []dossier.Digest) error {
+	if !h.config.Contents {
 		return nil
 	}
 	for _, d := range manifests {
-		if _, err := tx.Enqueue(ctx, record.Program{Name: m.name, Manifest: d}.Job()); err != nil {
+		if err := record.ReadContents(ctx, tx, d, m.name); err != nil {
 			return err
 		}
 	}

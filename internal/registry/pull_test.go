@@ -234,7 +234,7 @@ func (p *proxyLab) checkPullThrough(t testing.TB, base, query, tag string, c *te
 // TestPulledImageHasFacts checks what is known of an image that was pulled
 // through, whatever came first.
 func TestPulledImageHasFacts(t *testing.T) {
-	p := newProxyLab(t, proxyOptions{change: func(c *registry.Config) { c.Programs = true }})
+	p := newProxyLab(t, proxyOptions{change: func(c *registry.Config) { c.Contents = true }})
 	c := sample(t, webImage("linux/amd64", "1"))
 	p.pushUp(t, "library/nginx", "1.27", c)
 	config := dossier.FromBytes(c.Config())

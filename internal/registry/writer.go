@@ -289,8 +289,8 @@ func (c *call) keep(ctx context.Context, tx store.Tx, p *push) error {
 	if err != nil {
 		return err
 	}
-	if isNew && p.node.Kind == dossier.ImageManifest && c.config.Programs {
-		if _, err := tx.Enqueue(ctx, record.Program{Name: repo.Name, Manifest: p.node.Digest}.Job()); err != nil {
+	if isNew && p.node.Kind == dossier.ImageManifest && c.config.Contents {
+		if err := record.ReadContents(ctx, tx, p.node.Digest, repo.Name); err != nil {
 			return err
 		}
 	}

@@ -55,7 +55,7 @@ func (e *Engine) LocalRegistry(ctx context.Context, c config.File, client string
 	}
 	handler, err := registry.New(ctx, registry.Config{
 		Store: e.store, Blobs: blobs, Name: name, Fixed: fixedTag(c.Registry.Movable), Sparse: c.Registry.Sparse,
-		Programs: true, MaxBlob: int64(c.Registry.Limits.Blob), Logger: e.config.Logger, Now: e.config.Now,
+		Contents: true, MaxBlob: int64(c.Registry.Limits.Blob), Logger: e.config.Logger, Now: e.config.Now,
 	})
 	if err != nil {
 		return nil, errors.Join(err, blobs.Close())

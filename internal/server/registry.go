@@ -112,7 +112,7 @@ func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, add
 	own.recorder = audit.Start(ctx, audit.RecorderConfig{Log: e.audit, Registry: own.name, Logger: e.config.Logger, Now: e.config.Now})
 	options := registry.Config{
 		Store: e.store, Blobs: own.blobs, Name: own.name, Fixed: fixedTag(c.Registry.Movable),
-		Sparse: c.Registry.Sparse, Lease: c.Registry.Care.Lease, Programs: true, Upstreams: own.upstreams, Spool: c.Data,
+		Sparse: c.Registry.Sparse, Lease: c.Registry.Care.Lease, Contents: true, Upstreams: own.upstreams, Spool: c.Data,
 		Observe: metrics.observe, Audit: own.recorder.Add, AccessLog: c.AccessLog, Logger: e.config.Logger, Now: e.config.Now,
 		MaxBlob: int64(c.Registry.Limits.Blob), MaxRequests: c.Registry.Limits.Requests, UploadLife: c.Registry.Limits.UploadLife,
 		ReadTimeout: c.Registry.Limits.ReadTime, WriteTimeout: c.Registry.Limits.WriteTime,
