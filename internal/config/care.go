@@ -21,7 +21,10 @@ type Care struct {
 	// ForgetClusters are names or IDs of clusters that are no more.
 	ForgetClusters []string    `yaml:"forgetClusters"`
 	Retention      []Retention `yaml:"retention"`
-	Scrub          Scrub       `yaml:"scrub"`
+	// Mirrors says how much is kept of what was pulled through from an upstream, by
+	// its name. What was pulled longest ago goes first.
+	Mirrors map[string]Size `yaml:"mirrors"`
+	Scrub   Scrub           `yaml:"scrub"`
 }
 
 // Scrub says how stored bytes are compared with their digests.

@@ -41,7 +41,7 @@ func (c ServeConfig) validateQuotas(fault func(subject, why, hint string)) {
 		seen[q.Prefix] = true
 		for _, u := range c.upstreams() {
 			if prefix := u.Prefix(); q.Prefix == prefix || strings.HasPrefix(q.Prefix, prefix+"/") {
-				fault(subject+".prefix", "what is pulled through lies there", "leave it out: quotas are for what is pushed")
+				fault(subject+".prefix", "what is pulled through lies there", "set registry.care.mirrors for that upstream instead")
 			}
 		}
 	}

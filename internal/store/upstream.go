@@ -24,6 +24,10 @@ type UpstreamReader interface {
 	ReferrerList(ctx context.Context, path string, subject dossier.Digest) (ReferrerList, error)
 	// UpstreamUse says what the mirrors of each upstream hold, by upstream.
 	UpstreamUse(ctx context.Context) ([]UpstreamUse, error)
+	// IdleManifests returns up to limit manifests in the mirrors of an upstream whose
+	// lease has ended at a time and that no index needs, by the end of their lease,
+	// repository and digest, those after one.
+	IdleManifests(ctx context.Context, upstream string, at time.Time, after IdleManifest, limit int) ([]IdleManifest, error)
 }
 
 // UpstreamWriter keeps what is pulled through.
@@ -36,6 +40,10 @@ type UpstreamWriter interface {
 	// a blob or a manifest. It returns those manifests that name the child and
 	// have their configuration and all layers now, in order.
 	Attach(ctx context.Context, path string, child Child) (complete []dossier.Digest, err error)
+	// EvictManifest takes a manifest out of a mirror, whether or not tags point at it,
+	// when no index needs it and its lease has ended at del.At, and with it those that
+	// nothing but it needed. It returns what it took.
+	EvictManifest(ctx context.Context, del Deletion) ([]dossier.Digest, error)
 	// PutReferrerList replaces a list of referrers.
 	PutReferrerList(ctx context.Context, l ReferrerList) error
 }
@@ -46,6 +54,16 @@ type ReferrerList struct {
 	Subject    dossier.Digest
 	Body       []byte // as JSON
 	CheckedAt  time.Time
+}
+
+// IdleManifest is a manifest in a mirror that nobody asked for since some time before
+// KeptUntil.
+type IdleManifest struct {
+	Repository string // path
+	Digest     dossier.Digest
+	KeptUntil  time.Time
+	Size       int64 // of it
+	Blobs      int64 // bytes of the blobs that it and its children need
 }
 
 // UpstreamUse is what the mirrors of an upstream hold. What several of them hold

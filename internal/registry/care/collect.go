@@ -66,6 +66,9 @@ func (p *pass) everything(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := p.mirrors(ctx); err != nil {
+		return err
+	}
 	if err := p.watched(ctx); err != nil {
 		return err
 	}
@@ -206,7 +209,11 @@ func (c *Collector) takeOne(ctx context.Context, tx store.Tx, t taking, now time
 		if runs, err := runsNow(ctx, tx, t.Digest); err != nil || runs {
 			return false, err
 		}
-		taken, err = tx.CollectManifest(ctx, del)
+		if t.evicted {
+			taken, err = c.takeEvicted(ctx, tx, t, del)
+		} else {
+			taken, err = tx.CollectManifest(ctx, del)
+		}
 	case dossier.HeldTag:
 		object = dossier.ObjectTag
 		var move store.TagMove

@@ -26,6 +26,7 @@ type taking struct {
 	dossier.Collected
 	tag     dossier.TagInterval // of a tag: as it was seen
 	holders int                 // of a blob: repositories that hold it
+	evicted bool                // of a manifest in a mirror: tags do not keep it
 }
 
 // candidates yields, page by page, what goes from a repository at a moment, in the

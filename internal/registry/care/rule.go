@@ -6,7 +6,9 @@ package care
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"time"
 
 	"dossier.dev/dossier"
@@ -42,6 +44,11 @@ func compile(p config.Care) (rules, error) {
 	}
 	if p.Scrub.Rate < 0 {
 		fault("registry.care.scrub.rate", "a size is not negative")
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Mirrors)) {
+		if p.Mirrors[name] <= 0 {
+			fault("registry.care.mirrors."+name, "nothing could be kept: give a size such as 100GiB")
+		}
 	}
 	var list rules
 	for i, r := range p.Retention {

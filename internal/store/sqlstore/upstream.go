@@ -5,6 +5,8 @@ package sqlstore
 
 import (
 	"context"
+	"math"
+	"time"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
@@ -31,6 +33,25 @@ SELECT m.upstream, COUNT(*),
     (SELECT COALESCE(SUM(b.size), 0) FROM blob AS b WHERE b.digest IN (
         SELECT x.digest FROM repository_blob AS x JOIN repository AS o ON o.path = x.repository WHERE o.upstream = m.upstream AND o.upstream > ''))
 FROM repository AS m WHERE m.upstream > '' GROUP BY m.upstream ORDER BY m.upstream`
+
+	idleManifests = `
+SELECT m.repository, m.digest, m.kept_until, m.size,
+    (SELECT COALESCE(SUM(b.size), 0) FROM blob AS b WHERE b.digest IN (
+        SELECT l.blob FROM manifest_blob AS l WHERE l.repository = m.repository AND l.manifest = m.digest
+        UNION
+        SELECT l.blob FROM manifest_child AS c JOIN manifest_blob AS l ON l.repository = c.repository AND l.manifest = c.child
+        WHERE c.repository = m.repository AND c.manifest = m.digest))
+FROM repository AS r CROSS JOIN manifest AS m -- in that order
+WHERE m.repository = r.path AND r.upstream = $1 AND r.upstream > '' AND m.kept_until <= $2 AND (m.kept_until, m.repository, m.digest) > ($3, $4, $5)
+  AND NOT EXISTS (SELECT 1 FROM manifest_child AS c WHERE c.repository = m.repository AND c.child = m.digest)
+ORDER BY m.kept_until, m.repository, m.digest LIMIT $6`
+
+	childrenOfManifest = `SELECT child FROM manifest_child WHERE repository = $1 AND manifest = $2 ORDER BY child`
+
+	evictManifest = `
+DELETE FROM manifest WHERE repository = $1 AND digest = $2 AND kept_until <= $3
+  AND NOT EXISTS (SELECT 1 FROM manifest_child WHERE repository = $1 AND child = $2)
+  AND EXISTS (SELECT 1 FROM repository WHERE path = $1 AND upstream <> '')`
 
 	// insertMirror also locks a row that is there, so that a manifest and its
 	// child that come at the same time see each other.
@@ -126,4 +147,45 @@ func (t *tx) Attach(ctx context.Context, path string, child store.Child) ([]doss
 func (t *tx) PutReferrerList(ctx context.Context, l store.ReferrerList) error {
 	_, err := t.exec(ctx, "keeping list of referrers", putReferrerList, l.Repository, l.Subject, l.Body, micros(l.CheckedAt))
 	return err
+}
+
+// IdleManifests implements [store.UpstreamReader].
+func (r reader) IdleManifests(ctx context.Context, upstream string, at time.Time, after store.IdleManifest, limit int) ([]store.IdleManifest, error) {
+	since := int64(math.MinInt64)
+	if after.Digest != "" {
+		since = micros(after.KeptUntil)
+	}
+	return all(ctx, r.session, "finding what nobody asked for", func(row scanner, m *store.IdleManifest) error {
+		var kept int64
+		err := row.Scan(&m.Repository, &m.Digest, &kept, &m.Size, &m.Blobs)
+		m.KeptUntil = instant(kept)
+		return err
+	}, idleManifests, upstream, micros(at), since, after.Repository, after.Digest, max(0, limit))
+}
+
+// EvictManifest implements [store.UpstreamWriter].
+func (t *tx) EvictManifest(ctx context.Context, del store.Deletion) ([]dossier.Digest, error) {
+	const op = "evicting manifest"
+	children, err := all(ctx, t.session, op, scanOne[dossier.Digest], childrenOfManifest, del.Repository, del.Digest)
+	if err != nil {
+		return nil, err
+	}
+	var gone []dossier.Digest
+	for _, d := range append([]dossier.Digest{del.Digest}, children...) {
+		del.Digest = d
+		n, err := t.exec(ctx, op, evictManifest, del.Repository, d, micros(del.At))
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 && len(gone) == 0 {
+			return nil, nil // it stays, and so do its children
+		}
+		if n > 0 {
+			gone = append(gone, d)
+			if err := t.bury(ctx, op, del, kindManifest); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return gone, nil
 }

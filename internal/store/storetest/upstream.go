@@ -22,6 +22,7 @@ func upstreamCases() []testCase {
 		{"a child that comes with its manifest", childComesAtOnce},
 		{"blobs of an upstream", blobsOfUpstream},
 		{"lists of referrers", listsOfReferrers},
+		{"what nobody asked for is evicted", idleIsEvicted},
 	}
 }
 
@@ -238,4 +239,66 @@ func listsOfReferrers(t *testing.T, s store.Store) {
 	}
 	_, err := find("b")
 	wantKind(t, err, dossier.KindNotFound)
+}
+
+func idleIsEvicted(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	r, other := newMirror(t, s, "docker.io", "org/app"), newMirror(t, s, "docker.io", "org/other")
+	newRepository(t, s, "own")
+	elsewhere := newMirror(t, s, "quay.io", "org/app")
+	for _, path := range []string{r.Path, other.Path, "own", elsewhere.Path} {
+		putBlobs(t, s, path, "x", "y")
+	}
+	put := func(path, name string, until int, children ...store.Child) {
+		t.Helper()
+		m := manifestNamed(path, name)
+		m.KeptUntil = minute(until)
+		putManifest(t, s, m, children...)
+	}
+	blob := func(name string) store.Child { return store.Child{Digest: digest(name), Blob: true} }
+	put(r.Path, "platform", 2, blob("x"))
+	put(r.Path, "index", 3, store.Child{Digest: digest("platform")})
+	put(r.Path, "later", 9, blob("x"), blob("y"))
+	put(other.Path, "first", 1, blob("y"))
+	put("own", "pushed", 1, blob("x"))
+	put(elsewhere.Path, "platform", 1, blob("x"))
+	update(t, s, func(tx store.Tx) error {
+		_, _, err := tx.PointTag(ctx, other.Name, "1", digest("first"), minute(1))
+		return err
+	})
+	idle := func(at int, after store.IdleManifest, limit int) []store.IdleManifest {
+		t.Helper()
+		return read(t, s, func(rd store.Reader) ([]store.IdleManifest, error) {
+			return rd.IdleManifests(ctx, "docker.io", minute(at), after, limit)
+		})
+	}
+	row := func(path, name string, until int, blobs int64) store.IdleManifest {
+		return store.IdleManifest{Repository: path, Digest: digest(name), KeptUntil: minute(until), Size: int64(len("body of " + name)), Blobs: blobs}
+	}
+	first, index, later := row(other.Path, "first", 1, 7), row(r.Path, "index", 3, 7), row(r.Path, "later", 9, 14)
+	if diff := cmp.Diff([]store.IdleManifest{first, index}, idle(8, store.IdleManifest{}, 10)); diff != "" {
+		t.Errorf("idle (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]store.IdleManifest{later}, idle(9, index, 1)); diff != "" {
+		t.Errorf("idle after the index (-want +got):\n%s", diff)
+	}
+	evict := func(path, name string, want ...dossier.Digest) {
+		t.Helper()
+		got := written(t, s, func(tx store.Tx) ([]dossier.Digest, error) {
+			del := deletion(path, name)
+			del.At = minute(8)
+			return tx.EvictManifest(ctx, del)
+		})
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("evicting %s from %s (-want +got):\n%s", name, path, diff)
+		}
+	}
+	evict(r.Path, "platform")
+	evict(r.Path, "later")
+	evict("own", "pushed")
+	evict(other.Path, "first", digest("first"))
+	evict(r.Path, "index", digest("index"), digest("platform"))
+	if stones := read(t, s, func(rd store.Reader) ([]store.Tombstone, error) { return rd.Tombstones(ctx, digest("platform"), 9) }); len(stones) != 1 {
+		t.Errorf("tombstones of the platform: %+v", stones)
+	}
 }
