@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/render"
@@ -18,6 +19,7 @@ func (p *program) scanCommand() *cobra.Command {
 	out := outputFlags{more: []string{"sarif", "openvex"}}
 	var q server.ScanQuery
 	var fail failOn
+	var rules ruleFiles
 	cmd := &cobra.Command{
 		Use:   "scan DIR|IMAGE|SBOM",
 		Short: "Known vulnerabilities of a directory, an image or a bill of materials",
@@ -43,15 +45,14 @@ the exit code is 3 when a finding is all of the words that it gives: a severity
   dossier scan docker-archive:shop.tar -o json`,
 		Args: oneArg("one DIR, IMAGE or SBOM"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q.Target = args[0]
+			q.Target, q.VEX, q.Ignore = args[0], rules.vex, rules.ignore
 			return p.scan(cmd.Context(), q, out, fail)
 		},
 	}
 	out.register(cmd.Flags())
 	fail.register(cmd.Flags())
 	cmd.Flags().StringVar(&q.Platform, "platform", "", "`os/arch` of an image for several (default: linux/amd64, or else the first)")
-	cmd.Flags().StringArrayVar(&q.VEX, "vex", nil, "`file` with a VEX document (OpenVEX, CSAF, CycloneDX) that says what does not count, or \"attached\" for those attached to the image; may be given again")
-	cmd.Flags().StringArrayVar(&q.Ignore, "ignore", nil, "`file` that lists what to ignore, each with owner, reason and expiry; may be given again")
+	rules.register(cmd.Flags(), "`file` with a VEX document (OpenVEX, CSAF, CycloneDX) that says what does not count, or \"attached\" for those attached to the image; may be given again")
 	cmd.Flags().DurationVar(&q.MaxAge, "max-age", 72*time.Hour, "how old advisories may be before that is said")
 	return cmd
 }
@@ -82,6 +83,14 @@ func (p *program) scan(ctx context.Context, q server.ScanQuery, out outputFlags,
 		return err
 	}
 	return fail.judge(p, list)
+}
+
+// ruleFiles are files that say which findings do not count.
+type ruleFiles struct{ vex, ignore []string }
+
+func (r *ruleFiles) register(f *pflag.FlagSet, vex string) {
+	f.StringArrayVar(&r.vex, "vex", nil, vex)
+	f.StringArrayVar(&r.ignore, "ignore", nil, "`file` that lists what to ignore, each with owner, reason and expiry; may be given again")
 }
 
 // writeFindings prints findings, and on stderr what must be known to read them.

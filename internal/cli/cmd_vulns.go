@@ -5,12 +5,14 @@ package cli
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/render"
 	"dossier.dev/dossier/internal/scan"
+	"dossier.dev/dossier/internal/server"
 )
 
 func (p *program) vulnsCommand() *cobra.Command {
@@ -19,6 +21,7 @@ func (p *program) vulnsCommand() *cobra.Command {
 	var fail failOn
 	var q dossier.FindingQuery
 	var explain string
+	var rules ruleFiles
 	cmd := &cobra.Command{
 		Use:   "vulns IMAGE",
 		Short: "Known vulnerabilities of an image, each with its proof",
@@ -29,6 +32,9 @@ read again. IMAGE is as for dossier show.
 With --explain ID it says why a vulnerability concerns packages of the image, or
 does not: which bytes of which advisories say so, and which of their ranges
 decides. It then judges again from these bytes alone, on this machine.
+
+What a VEX document or a file of ignores takes out is listed as suppressed, with
+who said so; an ignore ends by itself when its time is over.
 
 --at asks about a past day with what is known now, --known-at with what was known
 then. With --fail-on the exit code is 3 as for dossier scan.`,
@@ -52,23 +58,35 @@ then. With --fail-on the exit code is 3 as for dossier scan.`,
 			if explain != "" {
 				return p.explain(cmd.Context(), q, explain, out)
 			}
-			return p.vulns(cmd.Context(), q, out, fail)
+			return p.vulns(cmd.Context(), q, rules, out, fail)
 		},
 	}
 	out.register(cmd.Flags())
 	at.register(cmd.Flags())
 	fail.register(cmd.Flags())
+	rules.register(cmd.Flags(), "`file` with a VEX document (OpenVEX, CSAF, CycloneDX) that says what does not count; may be given again")
 	cmd.Flags().StringVar(&q.Platform, "platform", "", "`os/arch` of an image for several (default: one that runs, or linux/amd64)")
 	cmd.Flags().StringVar(&explain, "explain", "", "why the vulnerability with this `ID` concerns packages, or does not")
 	return cmd
 }
 
-func (p *program) vulns(ctx context.Context, q dossier.FindingQuery, out outputFlags, fail failOn) error {
+func (p *program) vulns(ctx context.Context, q dossier.FindingQuery, files ruleFiles, out outputFlags, fail failOn) error {
+	rules, err := server.ReadRules(files.vex, files.ignore)
+	if err != nil {
+		return err
+	}
 	return p.ask(ctx, q.Ref, func(a Answerer, ref string) error {
 		q.Ref = ref
 		list, err := a.Findings(ctx, q)
 		if err != nil {
 			return err
+		}
+		if len(rules.Documents)+len(rules.Ignores) > 0 {
+			held, err := a.SBOM(ctx, dossier.SBOMQuery{Ref: ref, Platform: q.Platform, At: q.At})
+			if err != nil {
+				return err
+			}
+			rules.Judge(&list, server.SubjectOf(ref, held), time.Now())
 		}
 		if err := p.writeFindings(list, out); err != nil {
 			return err

@@ -247,7 +247,7 @@ func readImage(ctx context.Context, c Config, q ScanQuery) (out artifact, err er
 	if err != nil {
 		return artifact{}, err
 	}
-	out = artifact{name: q.Target, digest: held.Digest, missed: held.Missed, subject: subjectOf(q.Target, held), bases: map[dossier.Digest]string{}}
+	out = artifact{name: q.Target, digest: held.Digest, missed: held.Missed, subject: SubjectOf(q.Target, held), bases: map[dossier.Digest]string{}}
 	var problems []string
 	if out.vex, problems, err = e.VEX(ctx, []dossier.Digest{held.Manifest, held.Digest}); err != nil {
 		return artifact{}, err
@@ -264,8 +264,8 @@ func readImage(ctx context.Context, c Config, q ScanQuery) (out artifact, err er
 	return out, nil
 }
 
-// subjectOf is an image as VEX documents may name it.
-func subjectOf(target string, s dossier.SBOM) vex.Subject {
+// SubjectOf is an image as VEX documents may name it.
+func SubjectOf(target string, s dossier.SBOM) vex.Subject {
 	out := vex.Subject{Digests: []dossier.Digest{s.Digest, s.Manifest}, Platforms: []string{s.Platform}}
 	for _, name := range []string{target, s.Name} {
 		ref, err := dossier.ParseReference(name)
