@@ -287,7 +287,7 @@ func (p *program) care(cmd *cobra.Command, path string, f func(carer) error) err
 		return err
 	}
 	defer engine.Close()
-	care, err := engine.Care(cmd.Context(), file.Registry.Care, file.Blobs)
+	care, err := engine.Care(cmd.Context(), file.Registry, file.Blobs)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ package server
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,34 @@ func (e *Engine) Audit(ctx context.Context, q dossier.AuditQuery) (dossier.Audit
 	}
 	return r.Audit(ctx, q)
 }
+
+// lastPull returns what care.Config.Pulled is. A pull that is no longer on record
+// may have been as late as what is: keep is how long that goes back, 0: for ever.
+func (e *Engine) lastPull(keep time.Duration) func(ctx context.Context, path string, d dossier.Digest) (time.Time, bool, error) {
+	return func(ctx context.Context, path string, d dossier.Digest) (at time.Time, ok bool, err error) {
+		q := dossier.AuditQuery{Repository: path, Digest: d, Action: dossier.ActionPull, Limit: pullsAtOnce}
+		for {
+			list, err := e.Audit(ctx, q)
+			if err != nil {
+				return at, false, err
+			}
+			i := slices.IndexFunc(list.Entries, func(a dossier.AuditEntry) bool { return !a.Denied })
+			switch {
+			case i >= 0:
+				return list.Entries[i].At, true, nil
+			case list.Next != "":
+				q.Before = list.Next
+			case keep > 0:
+				return e.config.Now().Add(-keep), true, nil
+			default:
+				return at, true, nil
+			}
+		}
+	}
+}
+
+// pullsAtOnce is in how many entries a pull that was let through is looked for.
+const pullsAtOnce = 10
 
 // auditKeep returns how long pulls and refusals are on record; 0: for ever.
 func (c ServeConfig) auditKeep() (time.Duration, error) {

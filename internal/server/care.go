@@ -25,11 +25,15 @@ type Care struct {
 
 // Care opens the care of the registry in the engine's store, whose bytes lie in
 // the bucket of a URL (ServeConfig.Blobs), or without one below Config.Data if they
-// are there: else bytes are left to a server. KindInvalid: the policy is wrong.
-func (e *Engine) Care(ctx context.Context, policy config.Care, bucket string) (*Care, error) {
-	c := care.Config{Store: e.store, Policy: policy, Logger: e.config.Logger, Now: e.config.Now}
+// are there: else bytes are left to a server. KindInvalid: the configuration is wrong.
+func (e *Engine) Care(ctx context.Context, r config.Registry, bucket string) (*Care, error) {
+	keep, err := (ServeConfig{Registry: r}).auditKeep()
+	if err != nil {
+		return nil, err
+	}
+	c := care.Config{Store: e.store, Policy: r.Care, Pulled: e.lastPull(keep), Logger: e.config.Logger, Now: e.config.Now}
 	opened := &Care{}
-	_, err := os.Stat(filepath.Join(e.config.Data, BlobsDir))
+	_, err = os.Stat(filepath.Join(e.config.Data, BlobsDir))
 	if bucket != "" || err == nil {
 		if opened.blobs, err = openBlobs(ctx, ServeConfig{Config: e.config, Blobs: bucket}); err != nil {
 			return nil, err

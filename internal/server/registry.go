@@ -127,7 +127,7 @@ func openRegistry(ctx context.Context, c ServeConfig, a entrance, e *Engine, add
 	if err == nil {
 		own.care, err = care.New(care.Config{
 			Store: e.store, Blobs: own.blobs, Policy: c.Registry.Care, Registry: own.name, Restore: own.Restore,
-			Observe: cared.observe, Scrubbed: cared.scrubbed, Logger: e.config.Logger, Now: e.config.Now,
+			Pulled: e.lastPull(own.auditKeep), Observe: cared.observe, Scrubbed: cared.scrubbed, Logger: e.config.Logger, Now: e.config.Now,
 		})
 	}
 	if options.Guard != nil && options.Guard.Authenticator.Tokens != nil {
