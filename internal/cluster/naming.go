@@ -118,13 +118,30 @@ type templateSource struct {
 // follow lists and watches until ctx ends, with a new list each resync period.
 func (s *templateSource) follow(ctx context.Context) {
 	live := s.watcher.live
-	var began time.Time // used by one list after the other
-	lists := pagedLists{&cache.ListWatch{
+	for ctx.Err() == nil {
+		period, cancel := context.WithTimeout(ctx, live.resync)
+		// A list that the end of the period interrupts may still be running in the next.
+		began := new(time.Time)
+		cache.NewReflectorWithOptions(s.lists(began), nil, &templateStore{s, began}, cache.ReflectorOptions{
+			Logger:          &live.log,
+			Name:            s.kind.resource,
+			TypeDescription: s.kind.resource,
+			Backoff:         &wait.Backoff{Duration: retryAfter / 2, Factor: 2, Jitter: 1, Steps: 5, Cap: 10 * time.Second},
+		}).RunWithContext(period)
+		cancel()
+	}
+}
+
+// lists lists and watches the source for one reflector, and says when its list
+// began.
+func (s *templateSource) lists(began *time.Time) pagedLists {
+	live := s.watcher.live
+	return pagedLists{&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, _ metav1.ListOptions) (runtime.Object, error) {
-			began = dossier.Instant(live.now())
+			*began = dossier.Instant(live.now())
 			all, version, err := live.listTemplates(ctx, s.kind, s.namespace)
 			if err != nil {
-				s.refused(began, err)
+				s.refused(*began, err)
 				if code := statusCode(err); code == http.StatusForbidden || code == http.StatusNotFound {
 					sleep(ctx, live.resync/10)
 				}
@@ -135,21 +152,11 @@ func (s *templateSource) follow(ctx context.Context) {
 		WatchFuncWithContext: func(ctx context.Context, opts metav1.ListOptions) (watch.Interface, error) {
 			stream, err := live.watchTemplates(ctx, s.kind, s.namespace, opts)
 			if statusCode(err) == http.StatusForbidden {
-				s.refused(began, err)
+				s.refused(*began, err)
 			}
 			return stream, err // another failure ends in another list
 		},
 	}}
-	for ctx.Err() == nil {
-		period, cancel := context.WithTimeout(ctx, live.resync)
-		cache.NewReflectorWithOptions(lists, nil, &templateStore{s, &began}, cache.ReflectorOptions{
-			Logger:          &live.log,
-			Name:            s.kind.resource,
-			TypeDescription: s.kind.resource,
-			Backoff:         &wait.Backoff{Duration: retryAfter / 2, Factor: 2, Jitter: 1, Steps: 5, Cap: 10 * time.Second},
-		}).RunWithContext(period)
-		cancel()
-	}
 }
 
 // refused notes that the source could not be read. A kind that the server does
