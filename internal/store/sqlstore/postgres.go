@@ -118,7 +118,9 @@ func (e *postgresEngine) view(ctx context.Context, f func(store.Reader) error) e
 	return f(reader{s})
 }
 
-func (e *postgresEngine) update(ctx context.Context, f func(store.Tx) error, kind commit) error {
+// update waits for the disk in any case: with synchronous_commit=off a database
+// that is killed forgets what it said it had, not only one whose power is cut.
+func (e *postgresEngine) update(ctx context.Context, f func(store.Tx) error, _ commit) error {
 	const op = "writing database"
 	pause := firstPause
 	for run := 1; ; run++ {
@@ -130,7 +132,7 @@ func (e *postgresEngine) update(ctx context.Context, f func(store.Tx) error, kin
 		if err != nil {
 			return err
 		}
-		again, err := e.once(ctx, f, kind)
+		again, err := e.once(ctx, f)
 		release()
 		if !again || run == maxRuns {
 			return err
@@ -177,7 +179,7 @@ func (e *postgresEngine) takeAll(ctx context.Context, op string) (release func()
 }
 
 // once runs f in one transaction. again: it failed because of another one.
-func (e *postgresEngine) once(ctx context.Context, f func(store.Tx) error, kind commit) (again bool, err error) {
+func (e *postgresEngine) once(ctx context.Context, f func(store.Tx) error) (again bool, err error) {
 	const op = "writing database"
 	conn, err := e.db.Conn(ctx)
 	if err != nil {
@@ -190,11 +192,6 @@ func (e *postgresEngine) once(ctx context.Context, f func(store.Tx) error, kind 
 		return false, engineError(op, "", err)
 	}
 	defer sqlTx.Rollback() // does nothing after a commit
-	if kind == soon {
-		if _, err := sqlTx.ExecContext(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
-			return false, engineError(op, "", err)
-		}
-	}
 	s := e.session(sqlTx)
 	defer func() { s.ended = true }()
 	err = f(&tx{reader{s}})
