@@ -56,19 +56,29 @@ func (p *program) remote() (Answerer, error) {
 	return c, nil
 }
 
-// leanHeap is by how many percent the heap of a command grows before it is
-// collected: a list of a large cluster is built once and printed, so that the
-// memory matters more than the few percent of time.
-const leanHeap = 60
+// By how many percent a heap grows before garbage is collected, unless GOGC says
+// something else.
+const (
+	// leanHeap is for a command: a list of a large cluster is built once and
+	// printed, so that the memory matters more than a little time.
+	leanHeap = 80
+	// busyHeap is for a server: what it holds is small beside what it makes for
+	// each answer, and while garbage is collected answers wait.
+	busyHeap = 200
+)
+
+func (p *program) setHeap(percent int) {
+	if p.env["GOGC"] == "" {
+		debug.SetGCPercent(percent)
+	}
+}
 
 // engine opens the store and everything around it in this process.
 func (p *program) engine(ctx context.Context) (*server.Engine, error) {
 	if err := p.checkStore(); err != nil {
 		return nil, err
 	}
-	if p.env["GOGC"] == "" {
-		debug.SetGCPercent(leanHeap)
-	}
+	p.setHeap(leanHeap)
 	return server.Open(ctx, p.engineConfig())
 }
 
