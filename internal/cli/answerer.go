@@ -61,7 +61,7 @@ func (p *program) remote() (Answerer, error) {
 const (
 	// leanHeap is for a command: a list of a large cluster is built once and
 	// printed, so that the memory matters more than a little time.
-	leanHeap = 80
+	leanHeap = 60
 	// busyHeap is for a server: what it holds is small beside what it makes for
 	// each answer, and while garbage is collected answers wait.
 	busyHeap = 200
