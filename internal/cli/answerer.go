@@ -64,7 +64,7 @@ const (
 	leanHeap = 60
 	// busyHeap is for a server: what it holds is small beside what it makes for
 	// each answer, and while garbage is collected answers wait.
-	busyHeap = 200
+	busyHeap = 400
 )
 
 func (p *program) setHeap(percent int) {
