@@ -62,9 +62,8 @@ const (
 	// leanHeap is for a command: a list of a large cluster is built once and
 	// printed, so that the memory matters more than a little time.
 	leanHeap = 60
-	// busyHeap is for a server: what it holds is small beside what it makes for
-	// each answer, and while garbage is collected answers wait.
-	busyHeap = 400
+	// busyHeap is for a server, whose heap counts as larger than it is by its floor.
+	busyHeap = 70
 )
 
 func (p *program) setHeap(percent int) {
