@@ -56,19 +56,15 @@ func (p *program) remote() (Answerer, error) {
 	return c, nil
 }
 
-// By how many percent a heap grows before garbage is collected, unless GOGC says
-// something else.
-const (
-	// leanHeap is for a command: a list of a large cluster is built once and
-	// printed, so that the memory matters more than a little time.
-	leanHeap = 60
-	// busyHeap is for a server, whose heap counts as larger than it is by its floor.
-	busyHeap = 70
-)
+// leanHeap is by how many percent a heap grows before garbage is collected, unless
+// GOGC says something else. A list of a large cluster is built once and printed,
+// and what a server makes of a large store for one answer is not wanted again: the
+// memory matters more than a little time.
+const leanHeap = 80
 
-func (p *program) setHeap(percent int) {
+func (p *program) leanHeap() {
 	if p.env["GOGC"] == "" {
-		debug.SetGCPercent(percent)
+		debug.SetGCPercent(leanHeap)
 	}
 }
 
@@ -77,7 +73,7 @@ func (p *program) engine(ctx context.Context) (*server.Engine, error) {
 	if err := p.checkStore(); err != nil {
 		return nil, err
 	}
-	p.setHeap(leanHeap)
+	p.leanHeap()
 	return server.Open(ctx, p.engineConfig())
 }
 

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"time"
 
@@ -36,11 +35,6 @@ const (
 	// To parse again is cheap; what is remembered is many small things that every
 	// collection of garbage goes through, and meanwhile the answers wait.
 	maxParsed = 1 << 20
-	// heapFloor is what the heap counts as larger than it is, in bytes, when it is
-	// decided how much it may grow before garbage is collected: what a server holds
-	// is small beside what it makes for each answer, and meanwhile answers wait.
-	// Nobody touches that memory, so there is none.
-	heapFloor = 28 << 20
 	// maxExposures is how many findings of sets of packages it remembers, those of
 	// some thousand images.
 	maxExposures = 300_000
@@ -88,8 +82,6 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	engine.Parser = answer.NewParser(maxParsed)
-	floor := make([]byte, heapFloor)
-	defer runtime.KeepAlive(floor)
 	engine.Exposures = answer.NewExposures(maxExposures)
 	listener, err := entrance.open(ctx)
 	if err != nil {
