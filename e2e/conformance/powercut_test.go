@@ -34,7 +34,7 @@ func TestPowerCut(t *testing.T) {
 		if os.Getenv("DOSSIER_REQUIRE_PEERS") != "" {
 			t.Fatal("strace is missing")
 		}
-		t.Skip("strace is missing (Debian: strace)")
+		t.Skip("SKIPPED: strace is missing (Debian: strace)")
 	}
 	data, notes := t.TempDir(), filepath.Join(t.TempDir(), "strace")
 	pushes := pushTraced(t, strace, data, notes)

@@ -61,7 +61,7 @@ func TestProxyClients(t *testing.T) {
 		if os.Getenv("DOSSIER_REQUIRE_PEERS") != "" {
 			t.Fatal(err)
 		}
-		t.Skip("skopeo is missing (Debian: skopeo)")
+		t.Skip("SKIPPED: skopeo is missing (Debian: skopeo)")
 	}
 	crane := program(t, "crane")
 	for _, setup := range proxySetups {
@@ -106,10 +106,10 @@ func TestProxyContainerd(t *testing.T) {
 		if os.Getenv("DOSSIER_REQUIRE_PEERS") != "" {
 			t.Fatal(err)
 		}
-		t.Skip("containerd is missing (Debian: containerd)")
+		t.Skip("SKIPPED: containerd is missing (Debian: containerd)")
 	}
 	if os.Geteuid() != 0 {
-		t.Skip("containerd wants to be root")
+		t.Skip("SKIPPED: containerd wants to be root")
 	}
 	crane := program(t, "crane")
 	up, dir := serve(t, t.TempDir(), ""), t.TempDir()

@@ -40,7 +40,7 @@ func newBench(t *testing.T) *bench {
 			if os.Getenv("DOSSIER_REQUIRE_PEERS") != "" {
 				t.Fatalf("%s is missing: %v", program, err)
 			}
-			t.Skipf("%s is missing (Debian: %s)", program, program)
+			t.Skipf("SKIPPED: %s is missing (Debian: %s)", program, program)
 		}
 	}
 	b := &bench{dir: t.TempDir()}

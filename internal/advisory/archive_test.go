@@ -29,7 +29,7 @@ func testdata(t testing.TB, name ...string) *os.File {
 	}
 	f, err := os.Open(filepath.Join(append([]string{dir}, name...)...))
 	if err != nil {
-		t.Skipf("no real data: %v", err)
+		t.Skipf("SKIPPED: no real data: %v", err)
 	}
 	t.Cleanup(func() { f.Close() })
 	return f

@@ -62,7 +62,7 @@ func (p *program) remote() (Answerer, error) {
 // memory matters more than a little time.
 const leanHeap = 80
 
-func (p *program) leanHeap() {
+func (p *program) keepHeapLean() {
 	if p.env["GOGC"] == "" {
 		debug.SetGCPercent(leanHeap)
 	}
@@ -73,7 +73,7 @@ func (p *program) engine(ctx context.Context) (*server.Engine, error) {
 	if err := p.checkStore(); err != nil {
 		return nil, err
 	}
-	p.leanHeap()
+	p.keepHeapLean()
 	return server.Open(ctx, p.engineConfig())
 }
 

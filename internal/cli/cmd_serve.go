@@ -188,7 +188,7 @@ func (p *program) serve(ctx context.Context, flags *pflag.FlagSet, opt serveOpti
 	if c.TLSCert != "" {
 		scheme = "https"
 	}
-	p.leanHeap()
+	p.keepHeapLean()
 	return server.Serve(ctx, c, func(addr net.Addr) {
 		fmt.Fprintf(p.stderr, "listening on %s://%s\n", scheme, addr)
 	})

@@ -166,7 +166,7 @@ func many(n int) (string, int) {
 
 func TestReadFilesTenThousand(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes two seconds")
+		t.Skip("SKIPPED: takes two seconds")
 	}
 	in, line := many(10_000)
 	s := read(t, in, FileOptions{})

@@ -42,7 +42,7 @@ func buildGo(t *testing.T, flags ...string) []byte {
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	if b, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("no Go program can be built here: %v\n%s", err, b)
+		t.Skipf("SKIPPED: no Go program can be built here: %v\n%s", err, b)
 	}
 	b, err := os.ReadFile(out)
 	if err != nil {
@@ -88,7 +88,7 @@ func seesAllFunctions(t *testing.T, b []byte, p *dossier.Program) {
 	t.Helper()
 	f, err := elf.NewFile(bytes.NewReader(b))
 	if err != nil {
-		t.Skipf("not a program of this sort: %v", err)
+		t.Skipf("SKIPPED: not a program of this sort: %v", err)
 	}
 	section := f.Section(".gopclntab")
 	if section == nil {

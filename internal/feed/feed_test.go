@@ -237,7 +237,7 @@ func TestRealFeeds(t *testing.T) {
 		dir = "../../../shared/data"
 	}
 	if _, err := os.Stat(filepath.Join(dir, "feeds", "AlmaLinux-9.zip")); err != nil {
-		t.Skipf("no real data: %v", err)
+		t.Skipf("SKIPPED: no real data: %v", err)
 	}
 	k := newKeeper(t, "")
 	for i, want := range []string{"AlmaLinux-9 1: 1783, +1783 ~0 -0", "AlmaLinux-9 1: 1783, +0 ~0 -0"} {
