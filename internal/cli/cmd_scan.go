@@ -16,7 +16,7 @@ import (
 )
 
 func (p *program) scanCommand() *cobra.Command {
-	out := outputFlags{more: []string{"sarif", "openvex"}}
+	out := outputFlags{more: findingFormats()}
 	var q server.ScanQuery
 	var fail failOn
 	var rules ruleFiles
@@ -93,6 +93,9 @@ func (r *ruleFiles) register(f *pflag.FlagSet, vex string) {
 	f.StringArrayVar(&r.ignore, "ignore", nil, "`file` that lists what to ignore, each with owner, reason and expiry; may be given again")
 }
 
+// findingFormats are the formats of others in which findings are written.
+func findingFormats() []string { return []string{"sarif", "openvex", "cyclonedx-vex"} }
+
 // writeFindings prints findings, and on stderr what must be known to read them.
 func (p *program) writeFindings(list dossier.FindingList, out outputFlags) error {
 	for _, n := range list.Notes {
@@ -103,6 +106,8 @@ func (p *program) writeFindings(list dossier.FindingList, out outputFlags) error
 		return render.SARIF(p.stdout, list, readVersion().Version)
 	case "openvex":
 		return render.OpenVEX(p.stdout, list, "", readVersion().Version)
+	case "cyclonedx-vex":
+		return render.CycloneDXVEX(p.stdout, list, readVersion().Version)
 	}
 	return out.write(p, list, func(o render.Options) error { return render.Findings(p.stdout, list, o) })
 }

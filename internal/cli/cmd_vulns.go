@@ -16,7 +16,7 @@ import (
 )
 
 func (p *program) vulnsCommand() *cobra.Command {
-	out := outputFlags{more: []string{"sarif", "openvex"}}
+	out := outputFlags{more: findingFormats()}
 	var at atFlag
 	var fail failOn
 	var q dossier.FindingQuery

@@ -15,6 +15,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/vex"
 )
 
 // findings is a list with one of everything.
@@ -61,8 +62,9 @@ func findings() dossier.FindingList {
 // findingFormats are the formats of others.
 func findingFormats() map[string]func(io.Writer, dossier.FindingList) error {
 	return map[string]func(io.Writer, dossier.FindingList) error{
-		"sarif":   func(w io.Writer, l dossier.FindingList) error { return SARIF(w, l, "1.2.3") },
-		"openvex": func(w io.Writer, l dossier.FindingList) error { return OpenVEX(w, l, "", "1.2.3") },
+		"sarif":         func(w io.Writer, l dossier.FindingList) error { return SARIF(w, l, "1.2.3") },
+		"openvex":       func(w io.Writer, l dossier.FindingList) error { return OpenVEX(w, l, "", "1.2.3") },
+		"cyclonedx-vex": func(w io.Writer, l dossier.FindingList) error { return CycloneDXVEX(w, l, "1.2.3") },
 	}
 }
 
@@ -128,6 +130,41 @@ func TestSARIFIsValid(t *testing.T) {
 	}
 	if err := schema.Validate(map[string]any{"version": "2.1.0", "runs": []any{map[string]any{}}}); err == nil {
 		t.Error("the schema finds nothing wrong with a run without a tool")
+	}
+}
+
+// TestCycloneDXVEXIsValid by the published schema, and says what it was made from
+// to who reads it.
+func TestCycloneDXVEXIsValid(t *testing.T) {
+	schema := compileCycloneDX(t)
+	strange := findings()
+	strange.Digest, strange.Artifact = "", "a dir/with:colon"
+	strange.Findings[0].Vector, strange.Findings[0].Severity, strange.Findings[1].Vector = "AV:N/AC:L/Au:N/C:P/I:P/A:P", dossier.SeverityNegligible, "nonsense"
+	for i, list := range []dossier.FindingList{findings(), {}, strange} {
+		var b bytes.Buffer
+		if err := CycloneDXVEX(&b, list, ""); err != nil {
+			t.Fatal(err)
+		}
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(b.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.Validate(v); err != nil {
+			t.Errorf("document %d: %v", i, err)
+		}
+		d, err := vex.Parse(b.Bytes(), vex.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := map[string]bool{}
+		for _, s := range d.Statements {
+			named[s.Names[0]] = true
+		}
+		for _, f := range list.Findings {
+			if !named[f.ID] {
+				t.Errorf("document %d: %s is not in it as others read it", i, f.ID)
+			}
+		}
 	}
 }
 

@@ -162,6 +162,16 @@ func compile(t *testing.T, file string, others map[string]string) *jsonschema.Sc
 	return s
 }
 
+// compileCycloneDX reads the schema of CycloneDX 1.6.
+func compileCycloneDX(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	dir := filepath.Join(moduleDir(t, "github.com/CycloneDX/cyclonedx-go", "v0.12.0"), "schema")
+	return compile(t, filepath.Join(dir, "bom-1.6.schema.json"), map[string]string{
+		"http://cyclonedx.org/schema/spdx.schema.json":     filepath.Join(dir, "spdx.schema.json"),
+		"http://cyclonedx.org/schema/jsf-0.82.schema.json": filepath.Join(dir, "jsf-0.82.schemax.json"),
+	})
+}
+
 // TestSBOMIsValid by the schemas that CycloneDX and SPDX publish.
 func TestSBOMIsValid(t *testing.T) {
 	empty := dossier.SBOM{Digest: digest("m"), Manifest: digest("m"), Name: "oci:dir", Version: "1+test"}
@@ -169,13 +179,7 @@ func TestSBOMIsValid(t *testing.T) {
 	strange.Name = "oci:dir:tag"
 	strange.Packages[0].License, strange.Packages[0].Version, strange.Distribution, strange.Missed = "(MIT", "", nil, nil
 	for name, schema := range map[string]func(t *testing.T) *jsonschema.Schema{
-		"cyclonedx": func(t *testing.T) *jsonschema.Schema {
-			dir := filepath.Join(moduleDir(t, "github.com/CycloneDX/cyclonedx-go", "v0.12.0"), "schema")
-			return compile(t, filepath.Join(dir, "bom-1.6.schema.json"), map[string]string{
-				"http://cyclonedx.org/schema/spdx.schema.json":     filepath.Join(dir, "spdx.schema.json"),
-				"http://cyclonedx.org/schema/jsf-0.82.schema.json": filepath.Join(dir, "jsf-0.82.schemax.json"),
-			})
-		},
+		"cyclonedx": compileCycloneDX,
 		"spdx": func(t *testing.T) *jsonschema.Schema {
 			return compile(t, filepath.Join(moduleDir(t, "github.com/anchore/syft", "v1.54.1"), "schema", "spdx-json", "spdx-schema-2.3.json"), nil)
 		},

@@ -153,7 +153,8 @@ func read(ctx context.Context, c Config, q ScanQuery) (artifact, error) {
 	info, err := os.Stat(q.Target)
 	switch {
 	case err != nil && isPath(q.Target):
-		return artifact{}, &dossier.Error{Kind: dossier.KindNotFound, Op: opScan, Subject: q.Target, Err: errors.New("there is no such file or directory")}
+		return artifact{}, &dossier.Error{Kind: dossier.KindNotFound, Op: opScan, Subject: q.Target, Err: errors.New("there is no such file or directory"),
+			Hint: "name a directory, a file with a bill of materials, or an image that is there"}
 	case err != nil:
 		return readImage(ctx, c, q)
 	case info.IsDir():
