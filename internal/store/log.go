@@ -30,6 +30,16 @@ type LogReader interface {
 	LogTile(ctx context.Context, at TileAt) ([]byte, error)
 }
 
+// MapReader reads the map of the log: which fact of each subject is the newest that is
+// in it.
+type MapReader interface {
+	// LogMap returns those of the nodes of the map that there are, by prefix.
+	LogMap(ctx context.Context, prefixes []string) (map[string][]byte, error)
+	// LogHeads returns the newest entry of each subject, in the order of subjects; of those
+	// that have none, nothing.
+	LogHeads(ctx context.Context, subjects []dossier.Digest) ([]LogEntry, error)
+}
+
 // LogWriter appends to the log.
 type LogWriter interface {
 	// LockLog makes other appenders wait until the end of the transaction, and
@@ -42,6 +52,15 @@ type LogWriter interface {
 	// the log was, puts the tiles in the place of what they were, and keeps
 	// the new state. LockLog must have been called.
 	AppendLog(ctx context.Context, entries []LogEntry, tiles []LogTile, head LogHead) error
+	// PutLogMap puts nodes of the map in the place of what they were.
+	PutLogMap(ctx context.Context, nodes []MapNode) error
+}
+
+// MapNode is a part of the map of the log. What its content means, only package
+// translog knows.
+type MapNode struct {
+	Prefix  string // hexadecimal digits that the keys in it begin with
+	Content []byte
 }
 
 // LogHead is the state of the log.
@@ -49,6 +68,7 @@ type LogHead struct {
 	Size       int64  // entries
 	Key        string // verifier key of the log in the form of a signed note; empty: none yet
 	Checkpoint []byte // a signed note
+	Mapped     int64  // entries that the map has: fewer than Size in a log that began without one
 }
 
 // LogEntry is a fact in the log.

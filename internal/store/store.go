@@ -50,6 +50,7 @@ type Reader interface {
 	RegistryReader
 	ContentReader
 	LogReader
+	MapReader
 	GarbageReader
 	UpstreamReader
 	SigningKeyReader

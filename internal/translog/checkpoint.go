@@ -23,14 +23,22 @@ type Checkpoint struct {
 	Origin string
 	Size   int64
 	Root   tlog.Hash
+	Map    *tlog.Hash // root of the map of heads; nil: it has none
 }
+
+// mapExtension begins the line of a checkpoint that has the root of the map.
+const mapExtension = "dossier/map/v1 "
 
 // maxCheckpoint is how large a signed checkpoint may be.
 const maxCheckpoint = 64 << 10 // bytes
 
 // text is what is signed.
 func (c Checkpoint) text() string {
-	return fmt.Sprintf("%s\n%d\n%s\n", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]))
+	text := fmt.Sprintf("%s\n%d\n%s\n", c.Origin, c.Size, base64.StdEncoding.EncodeToString(c.Root[:]))
+	if c.Map != nil {
+		text += mapExtension + base64.StdEncoding.EncodeToString(c.Map[:]) + "\n"
+	}
+	return text
 }
 
 // sign returns the checkpoint as a signed note (C2SP signed-note).
@@ -65,7 +73,7 @@ func OpenCheckpoint(signed []byte, log note.Verifier) (Checkpoint, error) {
 }
 
 // parseCheckpoint reads the text of a checkpoint. Lines after the third are
-// extensions, and left aside.
+// extensions, and left aside but for that of the map.
 func parseCheckpoint(text string) (Checkpoint, error) {
 	lines := strings.SplitN(text, "\n", 4)
 	if len(lines) < 4 {
@@ -75,11 +83,28 @@ func parseCheckpoint(text string) (Checkpoint, error) {
 	if err != nil || size < 0 || strconv.FormatInt(size, 10) != lines[1] {
 		return Checkpoint{}, errors.New("the second line is no size")
 	}
-	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
-	if err != nil || len(root) != tlog.HashSize || lines[0] == "" {
+	c := Checkpoint{Origin: lines[0], Size: size}
+	if c.Root, err = parseHash(lines[2]); err != nil || lines[0] == "" {
 		return Checkpoint{}, errors.New("the third line is no hash")
 	}
-	return Checkpoint{Origin: lines[0], Size: size, Root: tlog.Hash(root)}, nil
+	for line := range strings.Lines(lines[3]) {
+		if text, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), mapExtension); ok {
+			root, err := parseHash(text)
+			if err != nil || c.Map != nil {
+				return Checkpoint{}, errors.New("it has two roots of the map, or one that is no hash")
+			}
+			c.Map = &root
+		}
+	}
+	return c, nil
+}
+
+func parseHash(text string) (tlog.Hash, error) {
+	b, err := base64.StdEncoding.Strict().DecodeString(text)
+	if err != nil || len(b) != tlog.HashSize {
+		return tlog.Hash{}, errors.New("it is no hash")
+	}
+	return tlog.Hash(b), nil
 }
 
 // Entry returns the bytes of an entry of the log.

@@ -6,8 +6,9 @@
 // anybody can follow it.
 //
 // A Log appends what was recorded since it last did, in the transaction that
-// also keeps the tiles of the tree and the checkpoint over it; any number of
-// replicas may, one at a time does. Handler serves it as C2SP tlog-tiles.
+// also keeps the tiles of the tree, the map of the newest fact of each subject, and the
+// checkpoint over both; any number of replicas may, one at a time does.
+// Inclusions and Consistency prove entries and growth, Heads proves what the map says. Handler serves it as C2SP tlog-tiles.
 // Verify compares all of it with the facts.
 //
 // An entry is the text of Entry: subject, number within the subject's chain, and

@@ -6,6 +6,7 @@ package translog
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -96,6 +97,9 @@ func (l *Log) append(ctx context.Context, tx store.Tx) (int, error) {
 		return 0, &dossier.Error{Kind: dossier.KindConflict, Op: "appending to the log", Subject: l.config.Key,
 			Err: errors.New("the log is signed by " + head.Key), Hint: "give each replica the same key, with --log-key"}
 	}
+	if head.Mapped < head.Size {
+		return l.catchUp(ctx, tx, head)
+	}
 	entries, err := tx.Unlogged(ctx, maxBatch)
 	if err != nil || len(entries) == 0 {
 		return 0, err
@@ -112,12 +116,56 @@ func (l *Log) append(ctx context.Context, tx store.Tx) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	head.Size, head.Key = t.size, l.config.Key
-	head.Checkpoint, err = Checkpoint{Origin: l.config.Signer.Name(), Size: t.size, Root: root}.sign(l.config.Signer)
+	mapRoot, err := l.move(ctx, tx, head.Checkpoint, lastHeads(entries))
+	if err != nil {
+		return 0, err
+	}
+	head.Size, head.Key, head.Mapped = t.size, l.config.Key, t.size
+	head.Checkpoint, err = Checkpoint{Origin: l.config.Signer.Name(), Size: t.size, Root: root, Map: &mapRoot}.sign(l.config.Signer)
 	if err != nil {
 		return 0, err
 	}
 	return len(entries), tx.AppendLog(ctx, entries, t.changes(), head)
+}
+
+// move puts heads into the map and returns its root. KindCorrupt: the map is not the one
+// that the checkpoint was signed for.
+func (l *Log) move(ctx context.Context, tx store.Tx, signed []byte, heads []Head) (tlog.Hash, error) {
+	var before *tlog.Hash
+	if len(signed) > 0 {
+		verifier, err := note.NewVerifier(l.config.Key)
+		if err != nil {
+			return tlog.Hash{}, err
+		}
+		c, err := OpenCheckpoint(signed, verifier)
+		if err != nil {
+			return tlog.Hash{}, err
+		}
+		before = c.Map
+	}
+	t := newHeadTree(before, func(prefixes []string) (map[string][]byte, error) { return tx.LogMap(ctx, prefixes) })
+	root, err := t.update(heads)
+	if err != nil {
+		return tlog.Hash{}, err
+	}
+	return root, tx.PutLogMap(ctx, t.changes())
+}
+
+// catchUp puts entries into the map that were appended before there was one. It returns
+// maxBatch as long as there may be more to do.
+func (l *Log) catchUp(ctx context.Context, tx store.Tx, head store.LogHead) (int, error) {
+	entries, err := tx.LogEntries(ctx, head.Mapped, maxBatch)
+	if err == nil && len(entries) == 0 {
+		err = dossier.Errorf(dossier.KindCorrupt, "appending to the log", fmt.Sprint(head.Mapped), "the entry is missing")
+	}
+	if err != nil {
+		return 0, err
+	}
+	if _, err := l.move(ctx, tx, nil, lastHeads(entries)); err != nil {
+		return 0, err
+	}
+	head.Mapped = entries[len(entries)-1].Index + 1
+	return maxBatch, tx.AppendLog(ctx, nil, nil, head)
 }
 
 // Inclusion proves that an entry is in the tree of a size (RFC 6962, 2.1.1).

@@ -199,19 +199,26 @@ func TestOperatorIsCaught(t *testing.T) {
 		"a tile":             {`UPDATE log_tile SET hashes = zeroblob(length(hashes)) WHERE level = 0 AND idx = 1`, "tile 0/1 is not"},
 		"a tile above":       {`UPDATE log_tile SET hashes = zeroblob(length(hashes)) WHERE level = 1`, "tile 1/0 is not"},
 		"a tile deleted":     {`DELETE FROM log_tile WHERE level = 0 AND idx = 0`, "tile 0/0 is not"},
-		"the size":           {`UPDATE log_head SET size = 200; DELETE FROM log_entry WHERE idx >= 200`, "signed for 300 entries, there are 200"},
+		"the map":            {`UPDATE log_map SET content = (SELECT content FROM log_map_old)`, `node "" of the map is not`},
+		"a node deleted":     {`DELETE FROM log_map`, `node "" of the map is not`},
+		"the map unmade":     {`UPDATE log_head SET mapped = 299`, "the map has 299 entries"},
+		"the size":           {`UPDATE log_head SET size = 200, mapped = 200; DELETE FROM log_entry WHERE idx >= 200`, "signed for 300 entries, there are 200"},
 		"the checkpoint":     {`UPDATE log_head SET checkpoint = CAST(replace(CAST(checkpoint AS TEXT), '300', '301') AS BLOB)`, "the checkpoint: "},
 		"a body was erased":  {`UPDATE fact SET body = NULL WHERE position = 40`, ""},
 		"erased and changed": {`UPDATE fact SET body = NULL, source = 'forged' WHERE position = 40`, "entry 39: header and leaf disagree"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
-			l.record(t, 300)
 			db, err := sql.Open("sqlite", l.path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer db.Close()
+			l.record(t, 299)
+			if _, err := db.ExecContext(t.Context(), `CREATE TABLE log_map_old AS SELECT * FROM log_map`); err != nil {
+				t.Fatal(err)
+			}
+			l.record(t, 1)
 			if _, err := db.ExecContext(t.Context(), test.statement); err != nil {
 				t.Fatal(err)
 			}

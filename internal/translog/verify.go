@@ -46,6 +46,9 @@ type verification struct {
 	head   store.LogHead
 	tree   *tree
 	chains map[dossier.Digest]link
+	broken bool // an entry is missing: what comes after it cannot be checked
+
+	mapRoot *tlog.Hash // that the chains give; nil: not computed
 }
 
 // link is the end of a subject's chain so far.
@@ -55,10 +58,9 @@ type link struct {
 }
 
 // Verify computes the whole log again from the facts and compares: each fact with its
-// leaf, the chain of each subject, each tile, and the checkpoint with its
+// leaf, the chain of each subject, each tile, the map, and the checkpoint with its
 // signature. key is the verifier key that the log must have, or empty for the one
 // that the store names, which then proves nothing against who can write it.
-// What was appended since it began is left out.
 func Verify(ctx context.Context, s store.Store, key string) (Report, error) {
 	v := &verification{store: s, chains: map[dossier.Digest]link{}}
 	v.report.Faults = []Fault{}
@@ -84,6 +86,9 @@ func Verify(ctx context.Context, s store.Store, key string) (Report, error) {
 	if err := v.facts(ctx); err != nil {
 		return v.report, err
 	}
+	if err := v.settle(ctx); err != nil {
+		return v.report, err
+	}
 	return v.report, v.checkpoint()
 }
 
@@ -95,34 +100,74 @@ func (v *verification) fault(index int64, fact dossier.Digest, format string, ar
 
 // facts checks all entries, in order.
 func (v *verification) facts(ctx context.Context) error {
-	for v.tree.size < v.head.Size && len(v.report.Faults) < maxFaults {
-		var page []store.LogFact
-		err := v.store.View(ctx, func(r store.Reader) (err error) {
-			page, err = r.LogFacts(ctx, v.tree.size, int(min(verifyPage, v.head.Size-v.tree.size)))
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if len(page) == 0 || page[0].Index != v.tree.size {
-			v.fault(v.tree.size, "", "the entry is missing")
-			return nil
-		}
-		for i, f := range page {
-			if f.Index != page[0].Index+int64(i) {
-				v.fault(page[0].Index+int64(i), "", "the entry is missing")
-				return nil
-			}
-			v.fact(f)
-			if err := v.tree.add(tlog.RecordHash(Entry(f.Subject, f.Seq, f.Leaf))); err != nil {
-				return err
-			}
-		}
-		if err := v.tiles(ctx); err != nil {
+	for v.more() {
+		if err := v.store.View(ctx, func(r store.Reader) error { return v.page(ctx, r) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// more reports whether there are entries to check.
+func (v *verification) more() bool {
+	return !v.broken && v.tree.size < v.head.Size && len(v.report.Faults) < maxFaults
+}
+
+// page checks the next entries and the tiles that they fill.
+func (v *verification) page(ctx context.Context, r store.Reader) error {
+	page, err := r.LogFacts(ctx, v.tree.size, int(min(verifyPage, v.head.Size-v.tree.size)))
+	if err != nil {
+		return err
+	}
+	if len(page) == 0 || page[0].Index != v.tree.size {
+		v.fault(v.tree.size, "", "the entry is missing")
+		v.broken = true
+		return nil
+	}
+	for _, f := range page {
+		if f.Index != v.tree.size {
+			v.fault(v.tree.size, "", "the entry is missing")
+			v.broken = true
+			return nil
+		}
+		v.fact(f)
+		if err := v.tree.add(tlog.RecordHash(Entry(f.Subject, f.Seq, f.Leaf))); err != nil {
+			return err
+		}
+	}
+	return v.tiles(ctx, r)
+}
+
+// settle checks what was appended since it began, and then the map, of which there is only
+// the newest state.
+func (v *verification) settle(ctx context.Context) error {
+	if v.more() || v.broken {
+		return nil
+	}
+	return v.store.View(ctx, func(r store.Reader) error {
+		head, err := r.LogHead(ctx)
+		if err != nil {
+			return err
+		}
+		if head.Size < v.head.Size {
+			v.fault(-1, "", "the log had %d entries and has %d", v.head.Size, head.Size)
+			return nil
+		}
+		for v.head = head; v.more(); {
+			if err := v.page(ctx, r); err != nil {
+				return err
+			}
+		}
+		if v.report.Waiting, err = r.LogWaiting(ctx); err != nil || v.broken || len(v.report.Faults) >= maxFaults {
+			return err
+		}
+		if head.Mapped < head.Size { // an appender that has none yet goes on with it
+			v.report.Waiting = true
+			return nil
+		}
+		v.mapRoot, err = v.heads(ctx, r)
+		return err
+	})
 }
 
 // fact checks one fact and its place in the chain of its subject.
@@ -150,24 +195,22 @@ func (v *verification) fact(f store.LogFact) {
 }
 
 // tiles compares what was computed with what is kept, and forgets full tiles.
-func (v *verification) tiles(ctx context.Context) error {
-	return v.store.View(ctx, func(r store.Reader) error {
-		for _, want := range v.tree.changes() {
-			got, err := r.LogTile(ctx, want.TileAt)
-			if err != nil && dossier.KindOf(err) != dossier.KindNotFound {
-				return err
-			}
-			// More may have been appended meanwhile.
-			if len(got) < len(want.Hashes) || !bytes.Equal(got[:len(want.Hashes)], want.Hashes) {
-				v.fault(-1, "", "tile %d/%d is not what the entries give", want.Level, want.Index)
-			}
-			if len(want.Hashes) == tileBytes {
-				delete(v.tree.tiles, want.TileAt)
-			}
-			delete(v.tree.changed, want.TileAt)
+func (v *verification) tiles(ctx context.Context, r store.Reader) error {
+	for _, want := range v.tree.changes() {
+		got, err := r.LogTile(ctx, want.TileAt)
+		if err != nil && dossier.KindOf(err) != dossier.KindNotFound {
+			return err
 		}
-		return nil
-	})
+		// More may have been appended meanwhile.
+		if len(got) < len(want.Hashes) || !bytes.Equal(got[:len(want.Hashes)], want.Hashes) {
+			v.fault(-1, "", "tile %d/%d is not what the entries give", want.Level, want.Index)
+		}
+		if len(want.Hashes) == tileBytes {
+			delete(v.tree.tiles, want.TileAt)
+		}
+		delete(v.tree.changed, want.TileAt)
+	}
+	return nil
 }
 
 // checkpoint checks what was signed.
@@ -194,6 +237,10 @@ func (v *verification) checkpoint() error {
 		v.fault(-1, "", "the checkpoint is signed for %d entries, there are %d", c.Size, v.head.Size)
 	case c.Root != root:
 		v.fault(-1, "", "the checkpoint is signed for other entries: its root is %s, theirs %s", c.Root, root)
+	case v.mapRoot == nil && c.Map != nil && v.head.Mapped < v.head.Size:
+		v.fault(-1, "", "the map has %d entries, and was signed for %d", v.head.Mapped, c.Size)
+	case v.mapRoot != nil && (c.Map == nil || *c.Map != *v.mapRoot):
+		v.fault(-1, "", "the checkpoint is signed for another map than the entries give, whose root is %s", v.mapRoot)
 	}
 	return nil
 }

@@ -6,23 +6,24 @@ package sqlstore
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
 )
 
 const (
-	logHead = `SELECT size, key, checkpoint FROM log_head WHERE id = 1`
+	logHead = `SELECT size, key, checkpoint, mapped FROM log_head WHERE id = 1`
 
 	logWaiting = `SELECT position FROM log_pending LIMIT 1`
 
 	// lockLog makes other appenders wait on the row, on both engines.
 	lockLog = `
-INSERT INTO log_head (id, size, key, checkpoint) VALUES (1, 0, '', $1)
+INSERT INTO log_head (id, size, key, checkpoint, mapped) VALUES (1, 0, '', $1, 0)
 ON CONFLICT (id) DO UPDATE SET size = log_head.size
-RETURNING size, key, checkpoint`
+RETURNING size, key, checkpoint, mapped`
 
-	moveLog = `UPDATE log_head SET size = $1, key = $2, checkpoint = $3 WHERE id = 1`
+	moveLog = `UPDATE log_head SET size = $1, key = $2, checkpoint = $3, mapped = $4 WHERE id = 1`
 
 	// addPending is run with each fact that is recorded.
 	addPending = `INSERT INTO log_pending (position) VALUES ($1)`
@@ -50,6 +51,16 @@ WHERE f.id IN (SELECT key FROM json_each($1))`
 INSERT INTO log_tile (level, idx, hashes) VALUES ($1, $2, $3)
 ON CONFLICT (level, idx) DO UPDATE SET hashes = excluded.hashes`
 
+	logMap = `SELECT prefix, content FROM log_map WHERE prefix IN (SELECT key FROM json_each($1))`
+
+	insertMap  = `INSERT INTO log_map (prefix, content) VALUES `
+	replaceMap = ` ON CONFLICT (prefix) DO UPDATE SET content = excluded.content`
+
+	// logHeadOf goes down the chain of a subject: those that are not in the log yet are few.
+	logHeadOf = `
+SELECT e.idx, f.position, f.subject, f.seq, f.leaf FROM fact AS f JOIN log_entry AS e ON e.position = f.position
+WHERE f.subject = $1 ORDER BY f.seq DESC LIMIT 1`
+
 	insertEntries = `INSERT INTO log_entry (idx, position) VALUES `
 
 	// donePending takes away those that are in the log now.
@@ -58,7 +69,7 @@ DELETE FROM log_pending WHERE position IN (SELECT position FROM log_entry WHERE 
 )
 
 func scanLogHead(row scanner, h *store.LogHead) error {
-	return row.Scan(&h.Size, &h.Key, &h.Checkpoint)
+	return row.Scan(&h.Size, &h.Key, &h.Checkpoint, &h.Mapped)
 }
 
 func scanLogEntry(row scanner, e *store.LogEntry) error {
@@ -172,6 +183,46 @@ func (t *tx) AppendLog(ctx context.Context, entries []store.LogEntry, tiles []st
 			return err
 		}
 	}
-	_, err := t.exec(ctx, op, moveLog, head.Size, head.Key, head.Checkpoint)
+	_, err := t.exec(ctx, op, moveLog, head.Size, head.Key, head.Checkpoint, head.Mapped)
 	return err
+}
+
+// LogMap implements [store.MapReader].
+func (r reader) LogMap(ctx context.Context, prefixes []string) (map[string][]byte, error) {
+	list, err := keys(prefixes)
+	if err != nil {
+		return nil, err
+	}
+	found, err := all(ctx, r.session, "reading the map of the log", func(row scanner, n *store.MapNode) error {
+		return row.Scan(&n.Prefix, &n.Content)
+	}, logMap, list)
+	nodes := make(map[string][]byte, len(found))
+	for _, n := range found {
+		nodes[n.Prefix] = n.Content
+	}
+	return nodes, err
+}
+
+// LogHeads implements [store.MapReader].
+func (r reader) LogHeads(ctx context.Context, subjects []dossier.Digest) ([]store.LogEntry, error) {
+	var heads []store.LogEntry
+	for _, d := range slices.Compact(slices.Sorted(slices.Values(subjects))) {
+		e, ok, err := one(ctx, r.session, "reading the newest entry", scanLogEntry, logHeadOf, d)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			heads = append(heads, e)
+		}
+	}
+	return heads, nil
+}
+
+// PutLogMap implements [store.LogWriter].
+func (t *tx) PutLogMap(ctx context.Context, nodes []store.MapNode) error {
+	rows := make([][]any, len(nodes))
+	for i, n := range nodes {
+		rows[i] = []any{n.Prefix, n.Content}
+	}
+	return t.insert(ctx, "writing the map of the log", insertMap, replaceMap, rows)
 }

@@ -18,6 +18,7 @@ func logCases() []testCase {
 		{"tiles and head stay", tilesStay},
 		{"appenders take turns", appendersTakeTurns},
 		{"what was not committed is not in the log", logRollsBack},
+		{"the map follows the log", mapFollows},
 	}
 }
 
@@ -52,7 +53,7 @@ func appendAll(t *testing.T, s store.Store, limit int) (n int, err error) {
 			entries[i].Index = head.Size + int64(i)
 		}
 		n = len(entries)
-		return tx.AppendLog(t.Context(), entries, nil, store.LogHead{Size: head.Size + int64(n), Key: "key", Checkpoint: []byte("signed")})
+		return tx.AppendLog(t.Context(), entries, nil, store.LogHead{Size: head.Size + int64(n), Mapped: head.Size + int64(n), Key: "key", Checkpoint: []byte("signed")})
 	})
 	return n, err
 }
@@ -214,5 +215,41 @@ func logRollsBack(t *testing.T, s store.Store) {
 	}
 	if n, err := appendAll(t, s, 10); n != 1 || err != nil {
 		t.Errorf("%d were appended, %v, want 1", n, err)
+	}
+}
+
+// mapFollows puts nodes of the map, and asks for the newest entries of subjects.
+func mapFollows(t *testing.T, s store.Store) {
+	for round := range 2 {
+		var nodes []store.MapNode
+		for i := range 300 {
+			nodes = append(nodes, store.MapNode{Prefix: fmt.Sprintf("%x", i), Content: []byte{0, byte(i), byte(round)}})
+		}
+		update(t, s, func(tx store.Tx) error {
+			if _, err := tx.LockLog(t.Context()); err != nil {
+				return err
+			}
+			return tx.PutLogMap(t.Context(), append(nodes, store.MapNode{Content: []byte{byte(round)}}))
+		})
+		got := read(t, s, func(r store.Reader) (map[string][]byte, error) {
+			return r.LogMap(t.Context(), []string{"", "a", "ff", "none"})
+		})
+		if len(got) != 3 || !bytes.Equal(got[""], []byte{byte(round)}) || !bytes.Equal(got["ff"], []byte{0, 255, byte(round)}) {
+			t.Errorf("round %d: nodes %v", round, got)
+		}
+	}
+	a := recordFor(t, s, "a", 3)
+	if n, err := appendAll(t, s, 2); n != 2 || err != nil {
+		t.Fatalf("%d were appended, %v, want 2", n, err)
+	}
+	recordFor(t, s, "b", 1)
+	heads := read(t, s, func(r store.Reader) ([]store.LogEntry, error) {
+		return r.LogHeads(t.Context(), []dossier.Digest{digest("b"), digest("a"), digest("none"), digest("a")})
+	})
+	if len(heads) != 1 || heads[0].Subject != a[0].Subject || heads[0].Seq != 2 || heads[0].Leaf != a[1].Leaf || heads[0].Index != 1 {
+		t.Errorf("heads %+v, want the second of %+v", heads, a)
+	}
+	if head := read(t, s, func(r store.Reader) (store.LogHead, error) { return r.LogHead(t.Context()) }); head.Mapped != 2 {
+		t.Errorf("the map has %d entries, want 2", head.Mapped)
 	}
 }
