@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"dossier.dev/dossier/bench/fleet"
+	"dossier.dev/dossier/bench/layout"
 	"dossier.dev/dossier/bench/load"
 	"dossier.dev/dossier/bench/measure"
 	"dossier.dev/dossier/e2e/kube"
@@ -45,6 +46,7 @@ type lab struct {
 	registry *registry
 	cluster  *kube.Cluster
 	filled   string // data directory of a finished first list
+	bases    map[int][]layout.Layer
 }
 
 func (l *lab) say(format string, args ...any) { fmt.Fprintf(l.log, format+"\n", args...) }

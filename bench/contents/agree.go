@@ -18,11 +18,12 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"dossier.dev/dossier/bench/layout"
 	"dossier.dev/dossier/internal/contents/bill"
 )
 
 // agree compares the packages that both programs find in root file systems.
-func (b *bench) agree(ctx context.Context, roots []string) error {
+func (c *comparison) agree(ctx context.Context, roots []string) error {
 	if len(roots) == 0 {
 		return errors.New("name root file systems: directories, or archives")
 	}
@@ -33,19 +34,19 @@ func (b *bench) agree(ctx context.Context, roots []string) error {
 		}
 		roots[i] = abs
 	}
-	if err := b.programs(ctx); err != nil {
+	if err := c.programs(ctx); err != nil {
 		return err
 	}
 	for i, root := range roots {
-		layout := filepath.Join(b.dir, fmt.Sprint("agree-", i))
-		l, err := b.layer(fmt.Sprint("root-", i), func(w *tar.Writer) error { return writeRoot(w, root) })
+		image := filepath.Join(c.dir, fmt.Sprint("agree-", i))
+		l, err := layout.Write(filepath.Join(c.dir, fmt.Sprint("root-", i)), func(w *tar.Writer) error { return writeRoot(w, root) })
 		if err != nil {
 			return err
 		}
-		if err := writeLayout(layout, []blob{l}); err != nil {
+		if err := layout.WriteImage(image, []layout.Layer{l}); err != nil {
 			return err
 		}
-		if err := b.agreeOn(ctx, root, layout); err != nil {
+		if err := c.agreeOn(ctx, root, image); err != nil {
 			return fmt.Errorf("%s: %w", root, err)
 		}
 	}
@@ -60,7 +61,7 @@ func writeRoot(w *tar.Writer, root string) error {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || info.IsDir() {
-		return errors.Join(err, writeTree(w, root, func(string) bool { return true }))
+		return errors.Join(err, layout.WriteTree(w, root, func(string) bool { return true }))
 	}
 	z, err := gzip.NewReader(f)
 	if err != nil {
@@ -86,12 +87,12 @@ func writeRoot(w *tar.Writer, root string) error {
 
 // agreeOn prints how many packages of each type both find, and each that only one
 // does.
-func (b *bench) agreeOn(ctx context.Context, root, layout string) error {
+func (c *comparison) agreeOn(ctx context.Context, root, image string) error {
 	var ours, theirs bytes.Buffer
-	if _, err := b.sbom(ctx, layout, layout+"-data", &ours); err != nil {
+	if err := c.sbom(ctx, image, image+"-data", &ours); err != nil {
 		return err
 	}
-	if _, err := b.peerSBOM(ctx, layout, &theirs); err != nil {
+	if err := c.peerSBOM(ctx, image, &theirs); err != nil {
 		return err
 	}
 	mine, err := bill.Parse(ours.Bytes(), bill.Limits{})
@@ -107,7 +108,7 @@ func (b *bench) agreeOn(ctx context.Context, root, layout string) error {
 		observed = append(observed, p.PURL)
 	}
 	d := bill.Compare(other, observed)
-	fmt.Fprintf(b.out, "\n%s\n", filepath.Base(root))
+	fmt.Fprintf(c.out, "\n%s\n", filepath.Base(root))
 	types := map[string]*tally{}
 	of := func(k bill.Key) *tally {
 		if types[k.Type] == nil {
@@ -142,9 +143,9 @@ func (b *bench) agreeOn(ctx context.Context, root, layout string) error {
 	}
 	slices.SortFunc(names, func(x, y string) int { return cmp.Or(types[y].both-types[x].both, strings.Compare(x, y)) })
 	for _, name := range names {
-		fmt.Fprintf(b.out, "  %-8s %5d alike, %3d not\n", name, types[name].both, len(types[name].lines))
+		fmt.Fprintf(c.out, "  %-8s %5d alike, %3d not\n", name, types[name].both, len(types[name].lines))
 		for _, line := range types[name].lines {
-			fmt.Fprintf(b.out, "           %s\n", line)
+			fmt.Fprintf(c.out, "           %s\n", line)
 		}
 	}
 	return nil

@@ -5,10 +5,12 @@ package contents
 
 import (
 	"archive/tar"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 
 	"dossier.dev/dossier"
@@ -92,7 +94,8 @@ func sameContent(l Layer, r LayerResult) error {
 }
 
 // readAll reads the layers of which the indexes are in todo into results, a few
-// at a time. The first error ends all.
+// at a time, the largest first: the last to be read keeps the others waiting for
+// less. The first error ends all.
 func readAll(ctx context.Context, layers []Layer, todo []int, results []LayerResult, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -114,7 +117,7 @@ func readAll(ctx context.Context, layers []Layer, todo []int, results []LayerRes
 			}
 		})
 	}
-	for _, i := range todo {
+	for _, i := range slices.SortedStableFunc(slices.Values(todo), func(a, b int) int { return cmp.Compare(layers[b].Size, layers[a].Size) }) {
 		next <- i
 	}
 	close(next)

@@ -19,6 +19,7 @@ import (
 type Source struct {
 	Digest dossier.Digest // of the bytes as they are transferred
 	DiffID dossier.Digest // of the bytes when decompressed; empty: not checked
+	Size   int64          // bytes as transferred, as the manifest says; 0: not known. A hint, not checked
 	// Open returns the bytes that Digest names, compressed as they are. It may
 	// be called more than once.
 	Open func(context.Context) (io.ReadCloser, error)
