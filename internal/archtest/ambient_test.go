@@ -37,7 +37,7 @@ func ambients() []ambient {
 
 // timeless are the packages whose results depend on their arguments alone. Others
 // may measure how long something takes.
-func timeless() []string { return []string{"", "internal/origin", "internal/render"} }
+func timeless() []string { return []string{"", "internal/origin", "internal/render", "internal/trust"} }
 
 // checkAmbient finds calls of what a package must be given. Tests, packages for
 // tests, and programs are free.

@@ -53,6 +53,10 @@ func allowed() []module {
 		{"github.com/go-jose/go-jose/v4", []string{"internal/registry/access"}, nil, "tokens: signing, verifying, key sets"},
 		{"golang.org/x/crypto", []string{"internal/registry/access"}, nil, "bcrypt"},
 
+		{"github.com/sigstore", []string{"internal/trust"}, nil, "Sigstore bundles: logs, certificates, timestamps; it brings 40 modules along"},
+		{"github.com/transparency-dev/merkle", []string{"internal/trust"}, nil, "inclusion proofs of those logs"},
+		{"google.golang.org/protobuf", []string{"internal/trust"}, nil, "bundles are protocol buffers as JSON"},
+
 		{"k8s.io", []string{"internal/cluster"}, nil, "cluster turns Kubernetes objects into places; nobody else knows them"},
 		{"github.com/go-logr/logr", []string{"internal/cluster"}, nil, "client-go logs through it; we send that to slog"},
 		{"modernc.org/sqlite", []string{"internal/store/sqlstore"}, []string{"internal/contents/rpmdb/rpmdbtest"}, "the embedded engine"},

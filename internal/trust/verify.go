@@ -1,0 +1,277 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package trust
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"crypto"
+	"crypto/x509"
+
+	"dossier.dev/dossier"
+)
+
+// Question is what is asked.
+type Question struct {
+	Digest dossier.Digest `json:"digest"`
+	// Reference is the image as asked for; empty for a plain artifact.
+	Reference string `json:"reference,omitempty"`
+	// Predicate is the type of statement that is wanted, or SignatureOnly. Empty: any.
+	Predicate string `json:"predicate,omitempty"`
+
+	content []byte // of an artifact that is not too large
+	digests map[crypto.Hash][]byte
+}
+
+// maxContent is how large an artifact may be whose bytes are kept: a plain Ed25519
+// signature verifies over the bytes, others over a digest.
+const maxContent = 64 << 20
+
+// About asks about the bytes of an artifact. Some signatures verify over bytes only.
+func About(content []byte) Question {
+	q, _ := AboutFile(bytes.NewReader(content)) // reading memory does not fail
+	return q
+}
+
+// AboutFile asks about the bytes of an artifact of any size. Its error is the reader's.
+func AboutFile(r io.Reader) (Question, error) {
+	q := Question{digests: map[crypto.Hash][]byte{}}
+	var kept bytes.Buffer
+	sinks := []io.Writer{}
+	hashes := map[crypto.Hash]hash.Hash{}
+	for _, h := range []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512} {
+		hashes[h] = h.New()
+		sinks = append(sinks, hashes[h])
+	}
+	all := io.MultiWriter(sinks...)
+	n, err := io.Copy(io.MultiWriter(all, &kept), io.LimitReader(r, maxContent))
+	if err != nil {
+		return Question{}, err
+	}
+	more, err := io.Copy(all, r)
+	if err != nil {
+		return Question{}, err
+	}
+	for h, w := range hashes {
+		q.digests[h] = w.Sum(nil)
+	}
+	if more == 0 {
+		q.content = kept.Bytes()
+		if n == 0 {
+			q.content = []byte{}
+		}
+	}
+	q.Digest = dossier.Digest(fmt.Sprintf("%s:%x", dossier.SHA256, q.digests[crypto.SHA256]))
+	return q, nil
+}
+
+// Evidence is one piece of it.
+type Evidence struct {
+	Form  Form
+	Bytes []byte // a bundle, the payload of simple signing, or a DSSE envelope
+	// Of what cosign kept in annotations before it made bundles.
+	Signature   []byte // of a payload
+	Certificate []byte // PEM
+	Chain       []byte // PEM
+	Log         []byte // JSON, the promise of a log
+}
+
+// Form is how evidence is written.
+type Form string
+
+// The forms.
+const (
+	FormBundle   Form = "bundle"   // Sigstore bundle, JSON
+	FormPayload  Form = "payload"  // simple signing by cosign, with its signature beside it
+	FormEnvelope Form = "envelope" // DSSE, with the certificate beside it
+)
+
+// Digest is that of all parts of the evidence.
+func (e Evidence) Digest() dossier.Digest {
+	if len(e.Signature)+len(e.Certificate)+len(e.Chain)+len(e.Log) == 0 {
+		return dossier.FromBytes(e.Bytes)
+	}
+	var all []byte
+	for _, part := range [][]byte{e.Bytes, e.Signature, e.Certificate, e.Chain, e.Log} {
+		all = append(all, dossier.FromBytes(part)...)
+		all = append(all, '\n')
+	}
+	return dossier.FromBytes(all)
+}
+
+// Terms is under which evidence is looked at: whom to trust, and how far.
+type Terms struct {
+	Signers []Signer // any of them counts
+	Need    int      // how many different keys must have signed; 0: one
+	Root    *Root    // nil: no certificate, log or timestamp is trusted
+	// Logs is in how many logs it must be; below 0: in none, although the root has logs.
+	// 0: in one, if the root names any.
+	Logs int
+	// Trust is the digest of what the terms come from.
+	Trust dossier.Digest
+}
+
+// The names of the checks, in the order in which they are made.
+const (
+	checkFormat    = "format"
+	checkContent   = "content"
+	checkMaterial  = "material"
+	checkLogFormat = "log-format"
+)
+
+// check is one check of the verifier.
+type check struct {
+	name string
+	run  func(*attempt) (input string, f *fault)
+}
+
+// checks are all of them. Each looks at one thing, and none repeats what another one
+// does: without any of them something gets through, or through for another reason.
+func checks() []check {
+	early := func(name string) check {
+		return check{name, func(a *attempt) (string, *fault) { return a.form, a.faults[name] }}
+	}
+	return []check{
+		early(checkFormat), early(checkContent), early(checkMaterial),
+		{"signer", (*attempt).signerKind},
+		{"artifact", (*attempt).artifact},
+		{"signature", (*attempt).verifySignature},
+		{"subject", (*attempt).subject},
+		{"predicate", (*attempt).predicate},
+		{"builder", (*attempt).builder},
+		early(checkLogFormat),
+		{"log-promise", (*attempt).logPromise},
+		{"log-inclusion", (*attempt).logInclusion},
+		{"log-checkpoint", (*attempt).logCheckpoint},
+		{"log-entry", (*attempt).logEntry},
+		{"log-threshold", (*attempt).logThreshold},
+		{"timestamp", (*attempt).timestamp},
+		{"log-time", (*attempt).logTime},
+		{"time", (*attempt).time},
+		{"key-time", (*attempt).keyTime},
+		{"certificate", (*attempt).certificate},
+		{"certificate-log", (*attempt).certificateLog},
+		{"identity", (*attempt).identity},
+	}
+}
+
+// attempt is one piece of evidence held against one signer, and what is found out on the
+// way.
+type attempt struct {
+	*signed
+	asked     Question
+	signer    Signer
+	root      *Root
+	needLogs  int
+	public    crypto.PublicKey // that signed
+	counted   string           // what it is counted by
+	statement *statement
+	times     []observed
+	chains    [][]*x509.Certificate
+}
+
+// verifier makes the checks. Tests drop one at a time.
+type verifier struct{ dropped string }
+
+// try holds evidence against one signer.
+func (v verifier) try(q Question, e Evidence, s *signed, t Terms, signer Signer) Trial {
+	a := &attempt{signed: s, asked: q, signer: signer, root: t.Root, needLogs: t.Logs}
+	switch {
+	case t.Logs < 0:
+		a.needLogs = 0
+	case t.Logs == 0 && len(t.Root.logs()) > 0:
+		a.needLogs = 1
+	}
+	out := Trial{Evidence: e.Digest(), Signer: signer.Name}
+	for _, c := range checks() {
+		in, f := c.run(a)
+		done := Check{Name: c.name, Outcome: Passed, Input: in}
+		if f != nil && c.name != v.dropped {
+			done.Outcome, done.Code, done.Detail = Failed, f.code, f.detail
+			out.Checks = append(out.Checks, done)
+			return out
+		}
+		out.Checks = append(out.Checks, done)
+	}
+	out.Verified, out.Key = true, a.counted
+	for _, o := range a.times {
+		if out.SignedAt.IsZero() || o.at.Before(out.SignedAt) {
+			out.SignedAt = o.at
+		}
+	}
+	if a.statement != nil {
+		out.Predicate = a.statement.PredicateType
+	}
+	return out
+}
+
+// Decide judges evidence about an artifact at a time.
+func Decide(q Question, t Terms, evidence []Evidence, at time.Time) Decision {
+	return verifier{}.decide(q, t, evidence, at)
+}
+
+func (v verifier) decide(q Question, t Terms, evidence []Evidence, at time.Time) Decision {
+	d := Decision{Asked: q, Trust: t.Trust, At: at.UTC(), Need: max(t.Need, 1), Evidence: []dossier.Digest{}, Trials: []Trial{}, Counted: []string{}}
+	for _, e := range evidence {
+		d.Evidence = append(d.Evidence, e.Digest())
+		s := e.read()
+		for _, signer := range t.Signers {
+			trial := v.try(q, e, s, t, signer)
+			d.Trials = append(d.Trials, trial)
+			if trial.Verified && !slices.Contains(d.Counted, trial.Key) {
+				d.Counted = append(d.Counted, trial.Key)
+			}
+		}
+	}
+	slices.Sort(d.Counted)
+	d.conclude()
+	return d
+}
+
+// conclude says what came of the trials.
+func (d *Decision) conclude() {
+	switch {
+	case len(d.Counted) >= d.Need:
+		d.Verified = true
+		d.Reason = "signed by " + count(len(d.Counted), "key")
+	case len(d.Evidence) == 0:
+		d.Code, d.Reason = CodeNoEvidence, "nothing is signed"
+	case len(d.Counted) > 0:
+		d.Code = CodeThreshold
+		d.Reason = "signed by " + count(len(d.Counted), "key") + ", " + count(d.Need, "different key") + " must have signed"
+	default:
+		best := slices.MaxFunc(d.Trials, func(a, b Trial) int { return cmp.Compare(len(a.Checks), len(b.Checks)) })
+		if f := best.failure(); f != nil {
+			d.Code, d.Reason = f.Code, f.Name+": "+f.Detail
+		}
+	}
+}
+
+// read takes the evidence apart.
+func (e Evidence) read() *signed { return readBundle(e.Bytes) }
+
+// unhex decodes hexadecimal; nil: it is none.
+func unhex(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// count writes "1 key" or "2 keys".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
+}
