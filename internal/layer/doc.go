@@ -10,6 +10,10 @@
 // DiffID. It reads a layer from beginning to end once, holds no more of it than
 // a few buffers, and stops at named limits.
 //
+// Gzip, which nearly all layers are, it decompresses itself, at twice the speed of
+// the libraries at hand: that is most of what reading a layer costs. Its tests hold
+// it against the standard library.
+//
 // It does not know what is in a layer: origin and contents do. It does not
 // unpack anything onto a disk, and it does not lay layers over one another.
 package layer

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
 	"dossier.dev/dossier"
@@ -30,7 +29,7 @@ func Decompress(r io.Reader) (io.ReadCloser, error) {
 	}
 	switch {
 	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(b)
+		z, err := newGunzip(b)
 		if err != nil {
 			return nil, invalid(err)
 		}
