@@ -5,6 +5,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"net/url"
@@ -31,6 +32,16 @@ func (c *Client) Dossier(ctx context.Context, ref string, at dossier.Times) (dos
 	var d dossier.Dossier
 	err := c.get(ctx, []string{"dossiers"}, query, &d)
 	return d, err
+}
+
+// Proof returns what Dossier does as a file that also proves it (docs/spec/proof.md). Errors are
+// those of Dossier; KindUnsupported: the server has no key of a log.
+func (c *Client) Proof(ctx context.Context, ref string, at dossier.Times) ([]byte, error) {
+	query := url.Values{"ref": {ref}}
+	setTimes(query, at)
+	var file json.RawMessage
+	err := c.get(ctx, []string{"proofs"}, query, &file)
+	return file, err
 }
 
 // Digest answers the five questions about a digest. Errors are those of Dossier.

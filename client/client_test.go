@@ -88,6 +88,7 @@ func TestRequests(t *testing.T) {
 			return err
 		}, "/images?at=2026-01-02T02%3A04%3A05.000006Z&cluster=c&knownAt=2026-01-02T03%3A04%3A05.000006Z&namespace=a&namespace=b&selector=x%3Dy%2Cz"},
 		{func() error { _, err := c.Dossier(ctx, "a/b:1&?", dossier.Times{}); return err }, "/dossiers?ref=a%2Fb%3A1%26%3F"},
+		{func() error { _, err := c.Proof(ctx, "a/b:1", times); return err }, "/proofs?at=2026-01-02T02%3A04%3A05.000006Z&knownAt=2026-01-02T03%3A04%3A05.000006Z&ref=a%2Fb%3A1"},
 		{func() error { _, err := c.Digest(ctx, d, dossier.Times{}); return err }, "/digests/" + string(d)},
 		{func() error { _, err := c.Digest(ctx, "a/../b?", dossier.Times{}); return err }, ""},
 		{func() error { _, err := c.Tags(ctx, d, at); return err }, "/digests/" + string(d) + "/tags?at=2026-01-02T02%3A04%3A05.000006Z"},

@@ -80,7 +80,21 @@ func (a Answerer) parser() *Parser {
 	return a.Parser
 }
 
+// GatherWith is Gather for one digest, and calls also with the evidence and the state
+// that it was read from.
+func (a Answerer) GatherWith(ctx context.Context, d dossier.Digest, at dossier.Times, also func(store.Reader, Evidence) error) (Evidence, error) {
+	evidence, err := a.gatherWith(ctx, []dossier.Digest{d}, at, a.parser(), func(r store.Reader, evidence []Evidence) error { return also(r, evidence[0]) })
+	if err != nil {
+		return Evidence{}, err
+	}
+	return evidence[0], nil
+}
+
 func (a Answerer) gather(ctx context.Context, ds []dossier.Digest, at dossier.Times, with *Parser) ([]Evidence, error) {
+	return a.gatherWith(ctx, ds, at, with, func(store.Reader, []Evidence) error { return nil })
+}
+
+func (a Answerer) gatherWith(ctx context.Context, ds []dossier.Digest, at dossier.Times, with *Parser, also func(store.Reader, []Evidence) error) ([]Evidence, error) {
 	evidence := make([]Evidence, 0, len(ds))
 	err := a.Store.View(ctx, func(r store.Reader) error {
 		evidence = evidence[:0]
@@ -95,7 +109,7 @@ func (a Answerer) gather(ctx context.Context, ds []dossier.Digest, at dossier.Ti
 			}
 			evidence = append(evidence, part...)
 		}
-		return nil
+		return also(r, evidence)
 	})
 	return evidence, err
 }

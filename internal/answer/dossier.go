@@ -11,6 +11,12 @@ import (
 	"dossier.dev/dossier/internal/cluster"
 )
 
+// Dossier judges evidence about a digest and puts together what is shown, as Digests does.
+// It is pure, as Judge is.
+func Dossier(e Evidence, p Policy) dossier.Dossier {
+	return dossierOf(&e, root{digest: e.Subject}, p, NewParser(answerBodies))
+}
+
 // dossierOf judges evidence and puts together what is shown.
 func dossierOf(e *Evidence, r root, p Policy, with *Parser) dossier.Dossier {
 	d := dossier.Dossier{

@@ -45,6 +45,22 @@ func (h *Handler) dossier(w http.ResponseWriter, r *http.Request, q query) error
 	return h.dossierOf(w, r, q, q.text("ref"))
 }
 
+// proof answers about what a reference means, and proves it.
+func (h *Handler) proof(w http.ResponseWriter, r *http.Request, q query) error {
+	at, err := q.times()
+	if err != nil {
+		return err
+	}
+	b, err := h.config.Answers.Proof(r.Context(), q.text("ref"), at)
+	if err != nil {
+		return err
+	}
+	return h.respondAs(w, r, proofType, func(to io.Writer) error {
+		_, err := to.Write(b)
+		return err
+	})
+}
+
 // digest answers about a digest.
 func (h *Handler) digest(w http.ResponseWriter, r *http.Request, q query) error {
 	d, err := dossier.ParseDigest(r.PathValue("digest"))

@@ -22,12 +22,19 @@ import (
 // Answerer gives the answers that are served. server.Engine is one.
 type Answerer interface {
 	Images(ctx context.Context, q dossier.ImagesQuery) (dossier.ImageList, error)
-	Dossier(ctx context.Context, ref string, at dossier.Times) (dossier.Dossier, error)
+	Prover
 	Where(ctx context.Context, term string, limit int) (dossier.FoundList, error)
 	SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, error)
 	Watch(ctx context.Context, q dossier.ImagesQuery) iter.Seq2[dossier.Change, error]
 	Historian
 	Assessor
+}
+
+// Prover answers about one image, and proves it.
+type Prover interface {
+	Dossier(ctx context.Context, ref string, at dossier.Times) (dossier.Dossier, error)
+	// Proof returns the dossier with what proves it (docs/spec/proof.md).
+	Proof(ctx context.Context, ref string, at dossier.Times) ([]byte, error)
 }
 
 // Assessor says what advisories mean for an image.
@@ -148,6 +155,7 @@ func routes() []route {
 	return []route{
 		{path: "/api/v1/images", params: []string{"namespace", "selector", "cluster", "at", "knownAt", "watch"}, handle: (*Handler).images},
 		{path: "/api/v1/dossiers", params: []string{"ref", "at", "knownAt"}, handle: (*Handler).dossier},
+		{path: "/api/v1/proofs", params: []string{"ref", "at", "knownAt"}, handle: (*Handler).proof},
 		{path: "/api/v1/digests/{digest}", params: []string{"at", "knownAt"}, handle: (*Handler).digest},
 		{path: "/api/v1/digests/{digest}/tags", params: []string{"at", "after", "limit"}, handle: (*Handler).tags},
 		{path: "/api/v1/where", params: []string{"term", "limit"}, handle: (*Handler).where},

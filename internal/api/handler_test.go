@@ -52,6 +52,10 @@ func (a *answers) Dossier(_ context.Context, ref string, at dossier.Times) (doss
 	return dossier.Dossier{MediaType: ref}, a.ask("dossier %s %v", ref, at)
 }
 
+func (a *answers) Proof(_ context.Context, ref string, at dossier.Times) ([]byte, error) {
+	return []byte("{}"), a.ask("proof %s %v", ref, at)
+}
+
 func (a *answers) Where(_ context.Context, term string, limit int) (dossier.FoundList, error) {
 	return a.found, a.ask("where %s %d", term, limit)
 }
@@ -165,6 +169,7 @@ func TestParametersReachTheAnswers(t *testing.T) {
 			dossier.ImagesQuery{Clusters: []string{"c"}, Namespaces: []string{"a", "b"}, Selector: "x=y"})},
 		{"dossiers?ref=nginx%3A1&at=" + at + "&knownAt=" + known, "dossier nginx:1 " + times},
 		{"dossiers", "dossier  " + never},
+		{"proofs?ref=nginx%3A1&at=" + at + "&knownAt=" + known, "proof nginx:1 " + times},
 		{"digests/" + d, "dossier " + d + " " + never},
 		{"where?term=a+b", "where a b 100"},
 		{"where?term=a&limit=-3", "where a 0"},

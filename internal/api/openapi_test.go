@@ -125,7 +125,7 @@ func TestDocumentHasEveryRouteAndParameter(t *testing.T) {
 		if ok && got != reflect.TypeOf(want).Name() {
 			t.Errorf("%s: gives %s in the document, want %T", rt.path, got, want)
 		}
-		if isAPI := strings.HasPrefix(rt.path, "/api/") && rt.path != "/api/v1/openapi.json"; isAPI != ok {
+		if isAPI := strings.HasPrefix(rt.path, "/api/") && !slices.Contains([]string{"/api/v1/openapi.json", "/api/v1/proofs"}, rt.path); isAPI != ok {
 			t.Errorf("%s: the test knows its result: %v", rt.path, ok)
 		}
 	}

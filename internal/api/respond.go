@@ -22,6 +22,7 @@ const (
 	linesType   = "application/x-ndjson"
 	cycloneType = "application/vnd.cyclonedx+json; version=1.6"
 	spdxType    = "application/spdx+json"
+	proofType   = "application/vnd.dossier.proof+json"
 
 	// minGzip is from how many bytes on a response is compressed: below, it
 	// costs more time than it saves.

@@ -35,6 +35,7 @@ func dossierArchitecture() architecture {
 			{"wiring", []string{"internal/server"}},
 			{"samples", []string{"internal/demo", "internal/soak"}}, // their tests read their world as the product does
 			{"faces", []string{"internal/api"}},
+			{"proofs", []string{"internal/proof"}},
 			{"answers", []string{"internal/answer", "internal/render"}},
 			{"work", []string{"internal/ingest", "internal/registry", "internal/scan", "internal/finding"}},
 			{"recording", []string{"internal/audit", "internal/record", "internal/feed", "internal/translog"}},

@@ -31,12 +31,12 @@ func allowed() []module {
 
 		{"github.com/spf13/cobra", []string{"internal/cli"}, nil, "the command line"},
 		{"github.com/spf13/pflag", []string{"internal/cli"}, nil, "its flags"},
-		{"golang.org/x/mod", []string{"internal/translog"}, nil, "the mathematics of the log, signed notes"},
+		{"golang.org/x/mod", []string{"internal/translog", "internal/proof"}, nil, "the mathematics of the log, signed notes"},
 		{"golang.org/x/sync", []string{"internal/server"}, nil, "goroutines that end together"},
 		{"golang.org/x/term", []string{"internal/cli"}, nil, "what the terminal can do"},
 		{"golang.org/x/text", []string{"internal/render"}, nil, "how wide a letter is"},
 		{"sigs.k8s.io/yaml", []string{"internal/render"}, nil, "YAML with the names of the JSON form"},
-		{"go.yaml.in/yaml/v3", []string{"internal/cluster", "internal/config", "internal/registry/access", "internal/vex"}, nil, "YAML with line numbers, document by document"},
+		{"go.yaml.in/yaml/v3", []string{"internal/cluster", "internal/proof", "internal/config", "internal/registry/access", "internal/vex"}, nil, "YAML with line numbers, document by document"},
 
 		{"github.com/opencontainers/image-spec", []string{"internal/image", "internal/testimage", "internal/demo"}, []string{"internal/cli", "internal/registry"}, "types of the OCI image specification"},
 		{"github.com/opencontainers/go-digest", []string{"internal/testimage"}, nil, "image-spec's digests"},

@@ -23,12 +23,18 @@ import (
 // them in this process. References and terms are as people write them.
 type Answerer interface {
 	Images(ctx context.Context, q dossier.ImagesQuery) (dossier.ImageList, error)
-	Dossier(ctx context.Context, ref string, at dossier.Times) (dossier.Dossier, error)
+	Prover
 	Where(ctx context.Context, term string, limit int) (dossier.FoundList, error)
 	SBOM(ctx context.Context, q dossier.SBOMQuery) (dossier.SBOM, error)
 	Watch(ctx context.Context, q dossier.ImagesQuery) iter.Seq2[dossier.Change, error]
 	Historian
 	Assessor
+}
+
+// Prover answers about one image, and proves it.
+type Prover interface {
+	Dossier(ctx context.Context, ref string, at dossier.Times) (dossier.Dossier, error)
+	Proof(ctx context.Context, ref string, at dossier.Times) ([]byte, error)
 }
 
 // Assessor says what advisories mean for an image.

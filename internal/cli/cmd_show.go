@@ -15,24 +15,31 @@ import (
 func (p *program) showCommand() *cobra.Command {
 	var out outputFlags
 	var at atFlag
+	var proof string
 	cmd := &cobra.Command{
 		Use:   "show IMAGE",
 		Short: "The five answers for one image, with evidence and grades",
 		Long: `Show all that is known of one image. IMAGE is a name, name:tag, name@digest, a
 digest or a unique prefix of one (8 or more digits), oci:DIR[:TAG] or
-docker-archive:FILE.`,
+docker-archive:FILE.
+
+With --proof the answer is also written to a file, with its evidence and with what proves
+that the evidence is in the transparency log. dossier verify --proof checks such files on
+other machines, without the store and without a network.`,
 		Example: `  dossier show nginx:1.27
   dossier show 3f1b6c2a -o json
-  dossier show oci:./build/layout`,
+  dossier show oci:./build/layout
+  dossier show nginx:1.27 --proof nginx.proof`,
 		Args: oneArg("one IMAGE"),
-		RunE: func(cmd *cobra.Command, args []string) error { return p.show(cmd.Context(), args[0], out, at) },
+		RunE: func(cmd *cobra.Command, args []string) error { return p.show(cmd.Context(), args[0], out, at, proof) },
 	}
 	out.register(cmd.Flags())
 	at.register(cmd.Flags())
+	cmd.Flags().StringVar(&proof, "proof", "", "also write the answer to this `file`, with what proves it")
 	return cmd
 }
 
-func (p *program) show(ctx context.Context, ref string, out outputFlags, at atFlag) error {
+func (p *program) show(ctx context.Context, ref string, out outputFlags, at atFlag, proof string) error {
 	if err := out.check(); err != nil {
 		return err
 	}
@@ -41,6 +48,9 @@ func (p *program) show(ctx context.Context, ref string, out outputFlags, at atFl
 		return err
 	}
 	return p.ask(ctx, ref, func(a Answerer, ref string) error {
+		if proof != "" {
+			return p.showProven(ctx, a, ref, times, out, proof)
+		}
 		d, err := a.Dossier(ctx, ref, times)
 		if err != nil {
 			return err

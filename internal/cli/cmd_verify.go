@@ -47,8 +47,9 @@ func (v *verifyFlags) register(f *pflag.FlagSet) {
 func (p *program) verifyCommand() *cobra.Command {
 	out := outputFlags{}
 	var v verifyFlags
+	var proven provenFlags
 	cmd := &cobra.Command{
-		Use:   "verify FILE|DIGEST",
+		Use:   "verify FILE|DIGEST | verify --proof FILE",
 		Short: "Verify who signed an artifact",
 		Long: `Verify a Sigstore bundle over a file, or over what has a digest: the signature by a
 key, or by a certificate issued to somebody, and all that the bundle brings along, the
@@ -56,18 +57,28 @@ entries of transparency logs and the timestamps. Nothing is trusted that is not 
 here, and no network is used. The exit code is 3 when it does not verify.
 
 With a certificate a trusted root is needed. With a key it is not; when one is given the
-bundle must be in one of its logs.`,
+bundle must be in one of its logs.
+
+Or check an answer that dossier show --proof wrote, with --proof and --trust: that its
+evidence is in the transparency log, that the log is signed by a key and seen by witnesses
+that the trust file names, and that the answer follows from the evidence. The store is not
+needed for that. It says what is proven and by whom, and what is only claimed.`,
 		Example: `  dossier verify --bundle app.sigstore.json --key cosign.pub app.tar.gz
   dossier verify --bundle app.sigstore.json --trusted-root trusted_root.json \
       --certificate-identity me@example.com --certificate-oidc-issuer https://accounts.example app.tar.gz
-  dossier verify --bundle app.sigstore.json --key cosign.pub -o json sha256:0123...`,
-		Args: oneArg("one FILE or DIGEST"),
+  dossier verify --bundle app.sigstore.json --key cosign.pub -o json sha256:0123...
+  dossier verify --proof nginx.proof --trust trust.yaml`,
+		Args: proven.args(oneArg("one FILE or DIGEST")),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if proven.file != "" {
+				return p.verifyProof(proven, out)
+			}
 			return p.verify(cmd.Context(), v, args[0], out)
 		},
 	}
 	out.register(cmd.Flags())
 	v.register(cmd.Flags())
+	proven.register(cmd.Flags())
 	return cmd
 }
 

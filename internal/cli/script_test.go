@@ -98,6 +98,8 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			"mask":      scriptMask,
 			"serve":     scriptServe,
 			"now":       scriptNow,
+			"trust":     scriptTrust,
+			"replace":   scriptReplace,
 
 			"eventually": scriptEventually,
 		},

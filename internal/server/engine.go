@@ -29,6 +29,7 @@ import (
 	"dossier.dev/dossier/internal/match"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
+	"dossier.dev/dossier/internal/translog"
 )
 
 // Config is what an Engine is built from. Either Data or Database is required.
@@ -72,7 +73,8 @@ type Engine struct {
 
 	changed *signal
 	facts   *factCounts
-	own     *ownRegistry // nil: this process is none; set before any work begins
+	log     *translog.Log // nil: this process appends to none; set before any work begins
+	own     *ownRegistry  // nil: this process is none; set before any work begins
 }
 
 // Open opens the store, bringing its schema up to date. KindStorage: the

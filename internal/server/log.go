@@ -5,8 +5,11 @@ package server
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/proof"
 	"dossier.dev/dossier/internal/translog"
 )
 
@@ -38,6 +41,29 @@ func openLog(c ServeConfig, e *Engine) (*ownLog, error) {
 		return nil, err
 	}
 	return &ownLog{log, task{name: "appending to the log", log: e.config.Logger}}, nil
+}
+
+// Proof answers the five questions about what ref means and proves the answer, in the form
+// of docs/spec/proof.md. Facts that are not in the log yet are appended to it, with the key that
+// the server has, or that lies in the data directory. KindUnsupported: there is no key.
+func (e *Engine) Proof(ctx context.Context, ref string, at dossier.Times) ([]byte, error) {
+	d, err := e.digestOf(ctx, ref, at)
+	if err != nil {
+		return nil, err
+	}
+	log := e.log
+	if log == nil {
+		own, err := openLog(ServeConfig{Config: e.config}, e)
+		if err != nil {
+			return nil, err
+		}
+		if own == nil {
+			return nil, &dossier.Error{Kind: dossier.KindUnsupported, Op: "proving an answer", Subject: ref,
+				Err: errors.New("there is no key to sign the log with"), Hint: "ask a server that has one, with --server, or name the directory of its key with --data"}
+		}
+		log = own.Log
+	}
+	return proof.Prover{Answerer: e.Answerer, Log: log}.Prove(ctx, ref, d, at)
 }
 
 // follow appends what is recorded, until ctx ends.

@@ -121,6 +121,7 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 		return nil, err
 	}
 	if s.log = log; log != nil {
+		e.log = log.Log
 		checks = append(checks, api.Check{Name: "log", Ready: log.task.ready})
 	}
 	registry := prometheus.NewRegistry()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -166,6 +167,18 @@ func (l *Log) catchUp(ctx context.Context, tx store.Tx, head store.LogHead) (int
 	}
 	head.Mapped = entries[len(entries)-1].Index + 1
 	return maxBatch, tx.AppendLog(ctx, nil, nil, head)
+}
+
+// Key returns the verifier key of the log.
+func (l *Log) Key() string { return l.config.Key }
+
+// Claim signs a text of lines with the key of the log, as a signed note. KindInvalid: the text
+// begins as checkpoints of the log do.
+func (l *Log) Claim(text string) ([]byte, error) {
+	if strings.HasPrefix(text, l.config.Signer.Name()+"\n") {
+		return nil, dossier.Errorf(dossier.KindInvalid, "signing a claim", l.config.Signer.Name(), "it could be taken for a checkpoint")
+	}
+	return note.Sign(&note.Note{Text: text}, l.config.Signer)
 }
 
 // Inclusion proves that an entry is in the tree of a size (RFC 6962, 2.1.1).
