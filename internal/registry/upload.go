@@ -146,7 +146,11 @@ func (c *call) standing(u store.Upload, status int) {
 
 // uploadStatus tells where an upload stands.
 func (c *call) uploadStatus(ctx context.Context) error {
-	u, err := c.find(ctx)
+	var u store.Upload
+	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
+		u, err = c.find(ctx, r)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -156,12 +160,8 @@ func (c *call) uploadStatus(ctx context.Context) error {
 
 // find returns the upload that a request is about. One that somebody else began
 // is as if it were not there.
-func (c *call) find(ctx context.Context) (store.Upload, error) {
-	var u store.Upload
-	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
-		u, err = r.Upload(ctx, c.Repository, c.Upload)
-		return err
-	})
+func (c *call) find(ctx context.Context, r store.Reader) (store.Upload, error) {
+	u, err := r.Upload(ctx, c.Repository, c.Upload)
 	if err == nil && u.Owner != c.who.String() {
 		err = fault(CodeUploadUnknown, "there is no such upload")
 	}

@@ -31,12 +31,12 @@ type writing struct {
 
 // hold takes the upload that a request is about and opens it.
 func (c *call) hold(ctx context.Context) (*writing, error) {
-	if _, err := c.find(ctx); err != nil {
-		return nil, err
-	}
 	w := &writing{Handler: c.Handler}
 	holder := rand.Text()
 	err := c.config.Store.UpdateSoon(ctx, func(tx store.Tx) (err error) {
+		if _, err := c.find(ctx, tx); err != nil {
+			return err
+		}
 		now := c.now()
 		w.upload, err = tx.HoldUpload(ctx, c.Repository, c.Upload, holder, now, now.Add(holdFor))
 		return err

@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"sync"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob"
@@ -22,6 +23,10 @@ import (
 
 // bufferSize is how much Append reads and writes at a time.
 const bufferSize = 256 << 10
+
+// buffers are what Append reads into: made anew for each small blob they would be most
+// of the garbage of a push.
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // writer writes a file in uploads, which it has locked.
 type writer struct {
@@ -173,12 +178,13 @@ func (w *writer) Append(ctx context.Context, r io.Reader) (n int64, err error) {
 	if w.ended {
 		return 0, fault(op, w.key, errEnded)
 	}
-	buffer := make([]byte, bufferSize)
+	buffer := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buffer)
 	for {
 		if err := ctx.Err(); err != nil {
 			return n, fault(op, w.key, err)
 		}
-		got, readErr := r.Read(buffer)
+		got, readErr := r.Read(buffer[:])
 		written, err := w.file.Write(buffer[:got])
 		w.hash.Write(buffer[:written])
 		w.size += int64(written)
@@ -232,11 +238,9 @@ func (w *writer) Commit(ctx context.Context) (int64, dossier.Digest, error) {
 	return w.size, dossier.FromHash(dossier.SHA256, w.hash), nil
 }
 
-// publish makes the file durable and moves it to its place.
+// publish moves the file to its place and makes both durable, at the same time: the
+// place means nothing to anybody before that.
 func (w *writer) publish() error {
-	if err := w.file.Sync(); err != nil {
-		return err
-	}
 	target := place(w.key)
 	if err := w.store.makeDir(path.Dir(target)); err != nil {
 		return err
@@ -244,7 +248,10 @@ func (w *writer) publish() error {
 	if err := w.store.root.Rename(upload(w.key), target); err != nil {
 		return err
 	}
-	if err := w.store.syncDir(path.Dir(target)); err != nil {
+	file := make(chan error, 1)
+	go func() { file <- w.file.Sync() }()
+	err := w.store.syncDir(path.Dir(target))
+	if err = errors.Join(err, <-file); err != nil {
 		return errors.Join(err, w.store.root.Remove(target))
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"strings"
 
@@ -39,6 +40,9 @@ func classify(err error) (dossier.Kind, string) {
 	}
 	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		return dossier.KindUnavailable, "Check that the database server runs and that its URL is right."
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok { // an fsync of our own
+		return classifySQLite(sqlite3.SQLITE_IOERR)
 	}
 	_, broken := errors.AsType[net.Error](err)
 	// A connection that the server has closed says so in these ways too.

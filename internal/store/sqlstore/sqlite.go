@@ -41,7 +41,7 @@ func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, erro
 		return nil, err
 	}
 	writeDB, err := sqliteDB(c, url.Values{
-		"_pragma": {"journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)", "cache_size(-8192)", "journal_size_limit(67108864)"},
+		"_pragma": {"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-8192)", "temp_store(memory)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"},
 		"_txlock": {"immediate"},
 	})
 	if err != nil {
@@ -66,7 +66,7 @@ func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, erro
 		wake:    wake,
 		dialect: sqliteDialect(),
 	}
-	e.writer = newWriter(context.WithoutCancel(ctx), writeDB, newSQLiteConn(conn), e.session)
+	e.writer = newWriter(context.WithoutCancel(ctx), c.Path, writeDB, newSQLiteConn(conn), e.session)
 	return e, nil
 }
 
@@ -214,6 +214,18 @@ func (c *sqliteConn) query(ctx context.Context, query string, args []any) (*sql.
 func (c *sqliteConn) do(ctx context.Context, query string) error {
 	_, err := c.exec(ctx, query, nil)
 	return err
+}
+
+// checkpoint copies the whole write-ahead log into the database, and syncs both.
+func (c *sqliteConn) checkpoint(ctx context.Context) error {
+	var busy, frames, copied int
+	if err := c.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(FULL)").Scan(&busy, &frames, &copied); err != nil {
+		return err
+	}
+	if busy != 0 || copied != frames {
+		return fmt.Errorf("%d of %d pages of the write-ahead log are in the database; somebody reads it", copied, frames)
+	}
+	return nil
 }
 
 func (c *sqliteConn) close() error {

@@ -21,13 +21,14 @@ const (
 
 // writer lets Updates write, one after another, and commits those together that
 // wait at the same time. Each function runs in the goroutine of its caller while
-// the writer's own goroutine, which ends with close, waits for it.
+// the writer's own goroutine, which ends with close, waits for it. A commit waits
+// for no disk: its syncer tells who wants to know that the disk has it.
 type writer struct {
 	db      *sql.DB
 	conn    *sqliteConn
 	session func(runner) *session
 	queue   chan *turn // unbuffered: who sends waits
-	kind    commit     // what the connection is set to
+	syncer  *syncer
 	quit    chan struct{}
 	done    sync.WaitGroup
 }
@@ -54,9 +55,10 @@ var errShared = errors.New("the shared commit failed")
 // errAbandoned says that a caller's function did not return but panicked.
 var errAbandoned = errors.New("the function panicked")
 
-// newWriter starts a writer on a connection, whose own statements run with ctx.
-func newWriter(ctx context.Context, db *sql.DB, conn *sqliteConn, session func(runner) *session) *writer {
-	w := &writer{db: db, conn: conn, session: session, queue: make(chan *turn), quit: make(chan struct{})}
+// newWriter starts a writer on a connection to the file at path, whose own
+// statements run with ctx.
+func newWriter(ctx context.Context, path string, db *sql.DB, conn *sqliteConn, session func(runner) *session) *writer {
+	w := &writer{db: db, conn: conn, session: session, queue: make(chan *turn), syncer: newSyncer(path), quit: make(chan struct{})}
 	w.done.Go(func() { w.loop(ctx) })
 	return w
 }
@@ -65,7 +67,7 @@ func newWriter(ctx context.Context, db *sql.DB, conn *sqliteConn, session func(r
 func (w *writer) close() error {
 	close(w.quit)
 	w.done.Wait()
-	return errors.Join(w.conn.close(), w.db.Close())
+	return errors.Join(w.syncer.close(), w.conn.close(), w.db.Close())
 }
 
 // update runs f in a transaction. When one that was shared fails, it runs f
@@ -146,7 +148,7 @@ func (w *writer) loop(ctx context.Context) {
 // group serves first and those who queue meanwhile in one transaction. It
 // returns a turn that needs another transaction, or nil.
 func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
-	if err := w.begin(ctx, first.kind); err != nil {
+	if err := w.begin(ctx); err != nil {
 		w.refuse(first, err)
 		return nil
 	}
@@ -168,7 +170,7 @@ func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
 		case t = <-w.queue:
 		default:
 		}
-		if t != nil && (t.alone || t.kind == onDisk && first.kind == soon) {
+		if t != nil && t.alone {
 			next = t
 			break
 		}
@@ -187,24 +189,14 @@ func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
 		w.lose(ctx, served)
 		return next
 	}
-	for _, t := range served {
-		t.commit <- nil
-	}
+	w.syncer.acknowledge(served)
 	return next
 }
 
-// begin begins a transaction. With write-ahead log and synchronous=NORMAL SQLite
-// syncs nothing at a commit; the next one with FULL syncs what came before it too.
-func (w *writer) begin(ctx context.Context, kind commit) error {
-	if w.kind != kind {
-		level := "PRAGMA synchronous = FULL"
-		if kind == soon {
-			level = "PRAGMA synchronous = NORMAL"
-		}
-		if err := w.conn.do(ctx, level); err != nil {
-			return err
-		}
-		w.kind = kind
+// begin begins a transaction.
+func (w *writer) begin(ctx context.Context) error {
+	if err := w.syncer.recover(func() error { return w.conn.checkpoint(ctx) }); err != nil {
+		return err
 	}
 	return w.conn.do(ctx, "BEGIN IMMEDIATE")
 }
