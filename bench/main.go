@@ -217,6 +217,7 @@ func (l *lab) open(f func() error) (err error) {
 	testing.Benchmark(func(b *testing.B) {
 		l.stage = &stage{TB: b, log: l.log}
 		l.dir = b.TempDir()
+		spread(l.dir)
 		err = f()
 	})
 	return err
