@@ -53,6 +53,9 @@ type Config struct {
 type Store struct {
 	root *os.Root
 	boot string // Config.Boot; "": not known
+	// buffers are what Append reads into, *[bufferSize]byte: made anew for each small
+	// blob they would be most of the garbage of a push.
+	buffers sync.Pool
 
 	mu   sync.Mutex
 	made map[string]bool // directories that this process knows to be durable

@@ -15,7 +15,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"sync"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob"
@@ -23,10 +22,6 @@ import (
 
 // bufferSize is how much Append reads and writes at a time.
 const bufferSize = 256 << 10
-
-// buffers are what Append reads into: made anew for each small blob they would be most
-// of the garbage of a push.
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // writer writes a file in uploads, which it has locked.
 type writer struct {
@@ -178,8 +173,11 @@ func (w *writer) Append(ctx context.Context, r io.Reader) (n int64, err error) {
 	if w.ended {
 		return 0, fault(op, w.key, errEnded)
 	}
-	buffer := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buffer)
+	buffer, ok := w.store.buffers.Get().(*[bufferSize]byte)
+	if !ok {
+		buffer = new([bufferSize]byte)
+	}
+	defer w.store.buffers.Put(buffer)
 	for {
 		if err := ctx.Err(); err != nil {
 			return n, fault(op, w.key, err)
