@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -33,6 +34,7 @@ const (
 	vulnQuestions    = 1000
 	newAdvisories    = 50
 	renewed          = 20_000
+	imagesAtOnce     = 50 // that are written in one transaction
 )
 
 // vulnWorld is images whose contents are known, and advisories about them.
@@ -85,9 +87,9 @@ func vulnImage(i int) dossier.Digest { return dossier.FromBytes(fmt.Append(nil, 
 // fill writes the images, and what runs them: five workloads each.
 func (w *vulnWorld) fill(ctx context.Context, db store.Store) error {
 	err := db.Update(ctx, func(tx store.Tx) error { return tx.PutCluster(ctx, dossier.Cluster{ID: "c", Name: "c"}) })
-	for begin := 0; begin < w.images && err == nil; begin += 10 {
+	for begin := 0; begin < w.images && err == nil; begin += imagesAtOnce {
 		err = db.Update(ctx, func(tx store.Tx) error {
-			for i := begin; i < min(begin+10, w.images); i++ {
+			for i := begin; i < min(begin+imagesAtOnce, w.images); i++ {
 				if err := w.fillImage(ctx, tx, i); err != nil {
 					return err
 				}
@@ -158,15 +160,30 @@ func record(id, alias, ecosystem, name, fixed string, edition int) store.Advisor
 
 // put applies an update of the only feed; whole says that there are no others.
 func (w *vulnWorld) put(ctx context.Context, db store.Store, whole bool, list ...store.Advisory) error {
+	return w.putAll(ctx, db, whole, slices.Values(list))
+}
+
+func (w *vulnWorld) putAll(ctx context.Context, db store.Store, whole bool, list iter.Seq[store.Advisory]) error {
 	return db.Update(ctx, func(tx store.Tx) error {
 		_, err := tx.PutAdvisories(ctx, store.FeedUpdate{Feed: "all", Source: "bench", AsOf: time.Now(), Whole: whole, MayShrink: 1, Records: func(yield func(store.Advisory, error) bool) {
-			for _, a := range list {
+			for a := range list {
 				if !yield(a, nil) {
 					return
 				}
 			}
 		}})
 		return err
+	})
+}
+
+// putEach writes the advisories for the first time, one after the other.
+func (w *vulnWorld) putEach(ctx context.Context, db store.Store) error {
+	return w.putAll(ctx, db, true, func(yield func(store.Advisory) bool) {
+		for i := range w.advisories {
+			if !yield(w.record(i, 0)) {
+				return
+			}
+		}
 	})
 }
 
