@@ -36,10 +36,10 @@ func allowed() []module {
 		{"golang.org/x/term", []string{"internal/cli"}, nil, "what the terminal can do"},
 		{"golang.org/x/text", []string{"internal/render"}, nil, "how wide a letter is"},
 		{"sigs.k8s.io/yaml", []string{"internal/render"}, nil, "YAML with the names of the JSON form"},
-		{"go.yaml.in/yaml/v3", []string{"internal/cluster", "internal/proof", "internal/config", "internal/registry/access", "internal/vex"}, nil, "YAML with line numbers, document by document"},
+		{"go.yaml.in/yaml/v3", []string{"internal/cluster", "internal/proof", "internal/config", "internal/registry/access", "internal/trust", "internal/vex"}, nil, "YAML with line numbers, document by document"},
 
 		{"github.com/opencontainers/image-spec", []string{"internal/image", "internal/testimage", "internal/demo"}, []string{"internal/cli", "internal/registry"}, "types of the OCI image specification"},
-		{"github.com/opencontainers/go-digest", []string{"internal/testimage"}, nil, "image-spec's digests"},
+		{"github.com/opencontainers/go-digest", []string{"internal/image", "internal/testimage"}, nil, "image-spec's digests"},
 		{"github.com/klauspost/compress", []string{"internal/layer", "internal/contents"}, nil, "gzip and zstd layers; contents of layers are kept as zstd"},
 
 		{"github.com/google/osv-scalibr", []string{"internal/contents"}, nil, "what makes packages out of files; it brings 60 modules along"},
@@ -54,6 +54,7 @@ func allowed() []module {
 		{"golang.org/x/crypto", []string{"internal/registry/access"}, nil, "bcrypt"},
 
 		{"github.com/sigstore", []string{"internal/trust"}, nil, "Sigstore bundles: logs, certificates, timestamps; it brings 40 modules along"},
+		{"github.com/secure-systems-lab/go-securesystemslib", []string{"internal/trust"}, nil, "private keys as cosign encrypts them"},
 		{"github.com/transparency-dev/merkle", []string{"internal/trust"}, nil, "inclusion proofs of those logs"},
 		{"google.golang.org/protobuf", []string{"internal/trust"}, nil, "bundles are protocol buffers as JSON"},
 

@@ -197,7 +197,7 @@ colours.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	p.global.register(root.PersistentFlags(), p.env)
 	root.AddCommand(
-		p.imagesCommand(), p.showCommand(), p.historyCommand(), p.whereCommand(), p.sbomCommand(), p.vulnsCommand(), p.scanCommand(), p.auditCommand(), p.verifyCommand(),
+		p.imagesCommand(), p.showCommand(), p.historyCommand(), p.whereCommand(), p.sbomCommand(), p.vulnsCommand(), p.scanCommand(), p.auditCommand(), p.verifyCommand(), p.signCommand(), p.attestCommand(), p.keygenCommand(), p.trustCommand(),
 		p.dbCommand(), p.serveCommand(), p.demoCommand(), p.registryCommand(), p.logCommand(), p.credentialProviderCommand(),
 		p.versionCommand(), p.completionCommand(),
 	)

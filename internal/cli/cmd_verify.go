@@ -4,11 +4,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,11 +18,13 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/render"
+	"dossier.dev/dossier/internal/server"
 	"dossier.dev/dossier/internal/trust"
 )
 
 // verifyFlags say who may have signed, and by which infrastructure.
 type verifyFlags struct {
+	policy          string
 	bundle          string
 	keys            []string
 	identity        string
@@ -49,31 +53,43 @@ func (p *program) verifyCommand() *cobra.Command {
 	var v verifyFlags
 	var proven provenFlags
 	cmd := &cobra.Command{
-		Use:   "verify FILE|DIGEST | verify --proof FILE",
-		Short: "Verify who signed an artifact",
-		Long: `Verify a Sigstore bundle over a file, or over what has a digest: the signature by a
-key, or by a certificate issued to somebody, and all that the bundle brings along, the
-entries of transparency logs and the timestamps. Nothing is trusted that is not named
-here, and no network is used. The exit code is 3 when it does not verify.
+		Use:   "verify IMAGE|FILE|DIGEST | verify --proof FILE",
+		Short: "Verify who signed an image or an artifact",
+		Long: `Verify who signed an image, by the Sigstore bundles and the cosign signatures that lie
+beside it in its registry; or with --bundle a file, or what has a digest. It looks at the
+signature, by a key or by a certificate issued to somebody, and at all that comes with it:
+entries of transparency logs, timestamps. Nothing is trusted that is not named here or in
+the trust policy. The exit code is 3 when it does not verify.
 
 With a certificate a trusted root is needed. With a key it is not; when one is given the
-bundle must be in one of its logs.
+signature must be in one of its logs. Without --type the image itself must be signed; a
+statement about it is another thing.
 
 Or check an answer that dossier show --proof wrote, with --proof and --trust: that its
 evidence is in the transparency log, that the log is signed by a key and seen by witnesses
 that the trust file names, and that the answer follows from the evidence. The store is not
 needed for that. It says what is proven and by whom, and what is only claimed.`,
-		Example: `  dossier verify --bundle app.sigstore.json --key cosign.pub app.tar.gz
+		Example: `  dossier verify --trust trust.yaml registry.example/shop/api:1.4
+  dossier verify --key cosign.pub registry.example/shop/api:1.4
+  dossier verify --key cosign.pub --type https://slsa.dev/provenance/v1 registry.example/shop/api:1.4
+  dossier verify --bundle app.sigstore.json --key cosign.pub app.tar.gz
   dossier verify --bundle app.sigstore.json --trusted-root trusted_root.json \
       --certificate-identity me@example.com --certificate-oidc-issuer https://accounts.example app.tar.gz
-  dossier verify --bundle app.sigstore.json --key cosign.pub -o json sha256:0123...
   dossier verify --proof nginx.proof --trust trust.yaml`,
-		Args: proven.args(oneArg("one FILE or DIGEST")),
+		Args: proven.args(oneArg("one IMAGE, FILE or DIGEST")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if proven.file != "" {
 				return p.verifyProof(proven, out)
 			}
-			return p.verify(cmd.Context(), v, args[0], out)
+			v.policy = proven.trust
+			if err := out.check(); err != nil {
+				return err
+			}
+			d, err := p.verify(cmd.Context(), v, args[0])
+			if err != nil {
+				return err
+			}
+			return p.printDecision(d, out)
 		},
 	}
 	out.register(cmd.Flags())
@@ -82,27 +98,90 @@ needed for that. It says what is proven and by whom, and what is only claimed.`,
 	return cmd
 }
 
-func (p *program) verify(_ context.Context, v verifyFlags, target string, out outputFlags) error {
-	if err := out.check(); err != nil {
+func (p *program) verify(ctx context.Context, v verifyFlags, target string) (trust.Decision, error) {
+	if v.bundle != "" {
+		return v.verifyArtifact(target)
+	}
+	judge, err := v.judgement()
+	if err != nil {
+		return trust.Decision{}, err
+	}
+	var d trust.Decision
+	err = p.withEngine(ctx, func(e *server.Engine) error {
+		d, err = e.VerifyImage(ctx, target, judge)
+		return err
+	})
+	return d, err
+}
+
+// withEngine runs f with an engine in this process.
+func (p *program) withEngine(ctx context.Context, f func(*server.Engine) error) error {
+	if p.global.server != "" {
+		return usageError{dossier.Errorf(dossier.KindUnsupported, "reading flag", "--server", "signatures are read and made where the command runs: call it without a server")}
+	}
+	e, err := p.engine(ctx)
+	if err != nil {
 		return err
 	}
-	if v.bundle == "" {
-		return usageError{&dossier.Error{Kind: dossier.KindInvalid, Op: "reading flags", Err: errors.New("no --bundle is given"), Hint: "name the file of the bundle with --bundle"}}
+	return errors.Join(f(e), e.Close())
+}
+
+// verifyArtifact verifies a bundle over a file, or over what has a digest.
+func (v *verifyFlags) verifyArtifact(target string) (trust.Decision, error) {
+	if v.policy != "" {
+		return trust.Decision{}, usageError{dossier.Errorf(dossier.KindUnsupported, "reading flag", "--trust", "a policy is about images: name the key or the identity")}
 	}
 	terms, err := v.terms()
 	if err != nil {
-		return err
+		return trust.Decision{}, err
 	}
 	evidence, err := readLimited(v.bundle, trust.MaxEvidence)
 	if err != nil {
-		return err
+		return trust.Decision{}, err
 	}
 	asked, err := askedAbout(target)
 	if err != nil {
-		return err
+		return trust.Decision{}, err
 	}
 	asked.Predicate = v.predicate
-	return p.printDecision(trust.Decide(asked, terms, []trust.Evidence{{Form: trust.FormBundle, Bytes: evidence}}, time.Now()), out)
+	return trust.Decide(asked, terms, []trust.Evidence{{Form: trust.FormBundle, Bytes: evidence}}, time.Now()), nil
+}
+
+// judgement decides about images by the policy, or by the other flags.
+func (v *verifyFlags) judgement() (server.Judgement, error) {
+	if v.policy != "" {
+		policy, err := readPolicy(v.policy)
+		if err != nil {
+			return nil, err
+		}
+		return policy.Decide, nil
+	}
+	terms, err := v.terms()
+	if err != nil {
+		return nil, err
+	}
+	return func(ref dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, at time.Time) trust.Decision {
+		q := trust.Question{Digest: digest, Reference: ref.String(), Predicate: cmp.Or(v.predicate, trust.SignatureOnly)}
+		return trust.Decide(q, terms, evidence, at)
+	}, nil
+}
+
+// readPolicy reads a trust policy. Paths in it are relative to its directory.
+func readPolicy(name string) (*trust.Policy, error) {
+	b, err := readLimited(name, 1<<20)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := trust.ParsePolicy(b, func(path string) ([]byte, error) {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(filepath.Dir(name), path)
+		}
+		return readLimited(path, 16<<20)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return policy, nil
 }
 
 // terms reads whom to trust from the flags.
@@ -128,7 +207,7 @@ func (v *verifyFlags) terms() (trust.Terms, error) {
 	}
 	if len(t.Signers) == 0 {
 		return t, usageError{&dossier.Error{Kind: dossier.KindInvalid, Op: "reading flags", Err: errors.New("nothing says who may have signed"),
-			Hint: "give --key, or --certificate-identity with --certificate-oidc-issuer"}}
+			Hint: "give --trust, --key, or --certificate-identity with --certificate-oidc-issuer"}}
 	}
 	if v.root != "" {
 		b, err := readLimited(v.root, 16<<20)

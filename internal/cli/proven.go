@@ -43,7 +43,7 @@ type provenFlags struct{ file, trust string }
 
 func (v *provenFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&v.file, "proof", "", "`file` that dossier show --proof wrote, to be checked instead of a bundle")
-	f.StringVar(&v.trust, "trust", "", "`file` that names the logs and witnesses that are believed")
+	f.StringVar(&v.trust, "trust", "", "`file` with the trust policy: whose signatures count for which images, which logs and witnesses are believed")
 }
 
 // args takes no arguments with --proof.

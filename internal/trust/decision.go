@@ -111,8 +111,8 @@ const (
 	CodeNoEvidence Code = "no-evidence" // nothing is signed
 	CodeThreshold  Code = "too-few"     // some signatures verify, fewer than are needed
 	CodeNoRule     Code = "no-rule"     // no rule of the policy speaks of the image
+	CodeNoSigner   Code = "no-signer"   // nobody may sign
 	CodeRejected   Code = "rejected"    // a rule rejects the image whatever is signed
-	CodePinned     Code = "pin-changed" // first use pinned another key
 )
 
 // JSON writes the decision in one form only.

@@ -76,13 +76,13 @@ func AboutFile(r io.Reader) (Question, error) {
 
 // Evidence is one piece of it.
 type Evidence struct {
-	Form  Form
-	Bytes []byte // a bundle, the payload of simple signing, or a DSSE envelope
+	Form  Form   `json:"form"`
+	Bytes []byte `json:"bytes"` // a bundle, the payload of simple signing, or a DSSE envelope
 	// Of what cosign kept in annotations before it made bundles.
-	Signature   []byte // of a payload
-	Certificate []byte // PEM
-	Chain       []byte // PEM
-	Log         []byte // JSON, the promise of a log
+	Signature   []byte `json:"signature,omitempty"`   // of a payload
+	Certificate []byte `json:"certificate,omitempty"` // PEM
+	Chain       []byte `json:"chain,omitempty"`       // PEM
+	Log         []byte `json:"log,omitempty"`         // JSON, the promise of a log
 }
 
 // Form is how evidence is written.
@@ -245,6 +245,8 @@ func (d *Decision) conclude() {
 		d.Reason = "signed by " + count(len(d.Counted), "key")
 	case len(d.Evidence) == 0:
 		d.Code, d.Reason = CodeNoEvidence, "nothing is signed"
+	case len(d.Trials) == 0:
+		d.Code, d.Reason = CodeNoSigner, "nobody may sign: all signers are revoked"
 	case len(d.Counted) > 0:
 		d.Code = CodeThreshold
 		d.Reason = "signed by " + count(len(d.Counted), "key") + ", " + count(d.Need, "different key") + " must have signed"
@@ -255,9 +257,6 @@ func (d *Decision) conclude() {
 		}
 	}
 }
-
-// read takes the evidence apart.
-func (e Evidence) read() *signed { return readBundle(e.Bytes) }
 
 // unhex decodes hexadecimal; nil: it is none.
 func unhex(s string) []byte {

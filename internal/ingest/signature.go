@@ -1,0 +1,177 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package ingest
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strings"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/image"
+	"dossier.dev/dossier/internal/origin"
+	"dossier.dev/dossier/internal/trust"
+)
+
+// How many signatures are read of one manifest, and how large one may be.
+const (
+	maxSignatures = 50
+	maxSignature  = 4 << 20
+)
+
+// bundleType is what artifact types and media types of bundles begin with.
+const bundleType = "application/vnd.dev.sigstore.bundle"
+
+// Bundles returns the Sigstore bundles that refer to a manifest. What is named and not
+// to be had, or is not what it says, is left out: it is no evidence.
+func Bundles(ctx context.Context, from Artifacts, subject dossier.Digest) ([]trust.Evidence, error) {
+	list, err := from.Referrers(ctx, subject)
+	switch dossier.KindOf(err) {
+	case dossier.KindUnsupported, dossier.KindNotFound:
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out []trust.Evidence
+	opened := 0
+	for _, r := range list {
+		if !mayHoldBundle(r.ArtifactType) || opened >= maxSignatures {
+			continue
+		}
+		opened++
+		layers, err := layersOf(ctx, from, r.Digest, subject)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range layers {
+			if !strings.HasPrefix(l.MediaType, bundleType) || len(out) >= maxSignatures {
+				continue
+			}
+			b, err := signatureBytes(ctx, from, l)
+			if err != nil {
+				return nil, err
+			}
+			if b != nil {
+				out = append(out, trust.Evidence{Form: trust.FormBundle, Bytes: b})
+			}
+		}
+	}
+	return out, nil
+}
+
+// mayHoldBundle reports whether an artifact may be a bundle. Some registries tell the
+// media type of its configuration instead, which says nothing.
+func mayHoldBundle(artifactType string) bool {
+	return strings.HasPrefix(artifactType, bundleType) || artifactType == "" || artifactType == "application/vnd.oci.empty.v1+json"
+}
+
+// Tagged returns what cosign keeps about a manifest under tags made from its digest:
+// signatures and attestations, as it did before it made bundles.
+func Tagged(ctx context.Context, from Artifacts, subject dossier.Digest) ([]trust.Evidence, error) {
+	var out []trust.Evidence
+	for _, suffix := range []string{".sig", ".att"} {
+		if !from.HasTag(ctx, subject, suffix) {
+			continue
+		}
+		d, err := from.Head(ctx, strings.Replace(string(subject), ":", "-", 1)+suffix)
+		switch dossier.KindOf(err) {
+		case dossier.KindUnsupported, dossier.KindNotFound, dossier.KindDenied:
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		layers, err := layersOf(ctx, from, d.Digest, "")
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range layers[:min(len(layers), maxSignatures)] {
+			b, err := signatureBytes(ctx, from, l)
+			if err != nil {
+				return nil, err
+			}
+			if e, ok := tagged(l, b); ok {
+				out = append(out, e)
+			}
+		}
+	}
+	return out, nil
+}
+
+// The annotations of cosign's layers, and their media types.
+const (
+	annotationSignature   = "dev.cosignproject.cosign/signature"
+	annotationCertificate = "dev.sigstore.cosign/certificate"
+	annotationChain       = "dev.sigstore.cosign/chain"
+	annotationLog         = "dev.sigstore.cosign/bundle"
+
+	mediaTypeSimpleSigning = "application/vnd.dev.cosign.simplesigning.v1+json"
+	mediaTypeEnvelope      = "application/vnd.dsse.envelope.v1+json"
+)
+
+// tagged makes evidence of a layer and its annotations.
+func tagged(l origin.Descriptor, b []byte) (trust.Evidence, bool) {
+	e := trust.Evidence{
+		Bytes: b, Certificate: []byte(l.Annotations[annotationCertificate]), Chain: []byte(l.Annotations[annotationChain]), Log: []byte(l.Annotations[annotationLog]),
+	}
+	switch l.MediaType {
+	case mediaTypeSimpleSigning:
+		sig, err := base64.StdEncoding.DecodeString(l.Annotations[annotationSignature])
+		e.Form, e.Signature = trust.FormPayload, sig
+		return e, b != nil && err == nil
+	case mediaTypeEnvelope:
+		e.Form = trust.FormEnvelope
+		return e, b != nil
+	}
+	return e, false
+}
+
+// layersOf returns the layers of an artifact. With a subject it must be the one that the
+// artifact itself names: a list of referrers may claim anything.
+func layersOf(ctx context.Context, from Artifacts, d, subject dossier.Digest) ([]origin.Descriptor, error) {
+	b, err := from.Manifest(ctx, d)
+	if gone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	m, err := origin.ParseManifest(b)
+	if err != nil || subject != "" && (m.Subject == nil || m.Subject.Digest != subject) {
+		return nil, nil
+	}
+	return m.Layers, nil
+}
+
+// gone reports whether something is named and not to be had.
+func gone(err error) bool {
+	kind := dossier.KindOf(err)
+	return kind == dossier.KindNotFound || kind == dossier.KindCorrupt || kind == dossier.KindLimit
+}
+
+// signatureBytes reads a layer, or nil when that is no use.
+func signatureBytes(ctx context.Context, from Artifacts, l origin.Descriptor) ([]byte, error) {
+	if l.Size > maxSignature {
+		return nil, nil
+	}
+	body, err := from.Blob(ctx, image.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size})
+	if gone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, maxSignature+1))
+	if gone(err) || len(b) > maxSignature || err == nil && !l.Digest.Matches(b) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading signature %s: %w", l.Digest, err)
+	}
+	return b, nil
+}

@@ -1,0 +1,90 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"time"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/image"
+	"dossier.dev/dossier/internal/ingest"
+	"dossier.dev/dossier/internal/trust"
+)
+
+// Judgement decides about an image from evidence.
+type Judgement func(ref dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, at time.Time) trust.Decision
+
+// VerifyImage reads what is signed about an image in its registry, and judges it. The
+// digest is resolved once: what is verified is what is named in the decision.
+func (e *Engine) VerifyImage(ctx context.Context, name string, judge Judgement) (trust.Decision, error) {
+	ref, from, digest, err := e.signable(ctx, name)
+	if err != nil {
+		return trust.Decision{}, err
+	}
+	evidence, err := ingest.Bundles(ctx, from, digest)
+	if err != nil {
+		return trust.Decision{}, err
+	}
+	d := judge(ref, digest, evidence, e.config.Now())
+	if d.Verified || d.Code == trust.CodeRejected || d.Code == trust.CodeNoRule {
+		return d, nil
+	}
+	more, err := ingest.Tagged(ctx, from, digest)
+	if err != nil || len(more) == 0 {
+		return d, err
+	}
+	return judge(ref, digest, append(evidence, more...), e.config.Now()), nil
+}
+
+// signable opens the repository of an image and finds out its digest.
+func (e *Engine) signable(ctx context.Context, name string) (ref dossier.Reference, from ingest.Artifacts, digest dossier.Digest, err error) {
+	if dossier.IsLocal(name) {
+		return ref, nil, "", dossier.Errorf(dossier.KindUnsupported, "reading signatures of", name, "signatures lie in registries")
+	}
+	if ref, err = dossier.ParseReference(name); err != nil {
+		return ref, nil, "", err
+	}
+	if from, err = e.artifacts(ctx, name); err != nil {
+		return ref, nil, "", err
+	}
+	if ref.Digest != "" {
+		return ref, from, ref.Digest, nil
+	}
+	d, err := from.Head(ctx, ref.Tag)
+	return ref, from, d.Digest, err
+}
+
+// SignImage makes a bundle about an image and attaches it there. It returns the digest of
+// the image and that of the artifact.
+func (e *Engine) SignImage(ctx context.Context, name, predicateType string, sign func(dossier.Digest) ([]byte, error)) (subject, artifact dossier.Digest, err error) {
+	ref, from, subject, err := e.signable(ctx, name)
+	if err != nil {
+		return "", "", err
+	}
+	manifest, err := from.Manifest(ctx, subject)
+	if err != nil {
+		return "", "", err
+	}
+	node, err := image.ParseManifest(image.Descriptor{Digest: subject}, manifest)
+	if err != nil {
+		return "", "", err
+	}
+	bundle, err := sign(subject)
+	if err != nil {
+		return "", "", err
+	}
+	r, err := e.images.Repository(ref.Registry, ref.Repository)
+	if err != nil {
+		return "", "", err
+	}
+	artifact, err = r.Attach(ctx, image.Attachment{
+		Subject: image.Descriptor{MediaType: node.MediaType, Digest: subject, Size: int64(len(manifest))}, Type: trust.BundleType, Document: bundle,
+		Annotations: map[string]string{
+			"org.opencontainers.image.created": e.config.Now().UTC().Format(time.RFC3339),
+			"dev.sigstore.bundle.content":      "dsse-envelope", "dev.sigstore.bundle.predicateType": predicateType,
+		},
+	})
+	return subject, artifact, err
+}

@@ -1,0 +1,336 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package trust
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"dossier.dev/dossier"
+)
+
+// policyFile is trust.yaml (docs/spec/trust.md).
+type policyFile struct {
+	Roots   map[string]string     `yaml:"roots"` // name: path
+	Signers map[string]signerFile `yaml:"signers"`
+	Images  []ruleFile            `yaml:"images"`
+	Logs    yaml.Node             `yaml:"logs"` // of proofs (docs/spec/proof.md)
+}
+
+type signerFile struct {
+	Key             string    `yaml:"key"` // path, or the PEM itself
+	From            time.Time `yaml:"from"`
+	Until           time.Time `yaml:"until"`
+	Issuer          string    `yaml:"issuer"`
+	IssuerPattern   string    `yaml:"issuerPattern"`
+	Identity        string    `yaml:"identity"`
+	IdentityPattern string    `yaml:"identityPattern"`
+	Builders        []string  `yaml:"builders"`
+	Revoked         string    `yaml:"revoked"` // why; it then signs nothing
+}
+
+type ruleFile struct {
+	Match     []string `yaml:"match"`
+	Signers   []string `yaml:"signers"`
+	Need      int      `yaml:"need"`
+	Root      string   `yaml:"root"`
+	IgnoreLog bool     `yaml:"ignoreLog"`
+	Statement string   `yaml:"statement"`
+	Accept    bool     `yaml:"accept"`
+	Reject    bool     `yaml:"reject"`
+}
+
+// Policy is whom is trusted with which images.
+type Policy struct {
+	Digest dossier.Digest // of the file and all that it names
+	rules  []rule
+}
+
+// rule says what the images that it matches need.
+type rule struct {
+	patterns  []pattern
+	terms     Terms
+	statement string
+	accept    bool
+	reject    bool
+}
+
+// Limits of a policy.
+const (
+	maxPolicy = 1 << 20 // bytes
+	maxRules  = 1000
+)
+
+// ParsePolicy reads trust.yaml. open reads the files that it names, by the paths in it.
+// KindInvalid: with all that is wrong. Errors of open are returned.
+func ParsePolicy(b []byte, open func(path string) ([]byte, error)) (*Policy, error) {
+	const op = "reading trust policy"
+	if len(b) > maxPolicy {
+		return nil, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has %d bytes, at most %d are read", len(b), maxPolicy))
+	}
+	var file policyFile
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
+		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
+	}
+	r := policyReader{open: open, hash: sha256.New(), roots: map[string]*Root{}, signers: map[string]*Signer{}}
+	r.hash.Write(b)
+	r.readRoots(file.Roots)
+	r.readSigners(file.Signers)
+	p := &Policy{}
+	if len(file.Images) == 0 {
+		r.fail("images", "there is no rule: nothing would be trusted")
+	}
+	for i, f := range file.Images[:min(len(file.Images), maxRules)] {
+		p.rules = append(p.rules, r.rule(fmt.Sprintf("images[%d]", i), f))
+	}
+	if len(r.faults) > 0 {
+		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: errors.Join(r.faults...)}
+	}
+	p.Digest = dossier.FromHash(dossier.SHA256, r.hash)
+	for i := range p.rules {
+		p.rules[i].terms.Trust = p.Digest
+	}
+	return p, nil
+}
+
+// policyReader collects what a policy names, and what is wrong with it.
+type policyReader struct {
+	open    func(string) ([]byte, error)
+	hash    hash.Hash
+	roots   map[string]*Root
+	signers map[string]*Signer // nil: revoked
+	faults  []error
+}
+
+func (r *policyReader) fail(where, why string) {
+	r.faults = append(r.faults, dossier.Errorf(dossier.KindInvalid, where, "", why))
+}
+
+// file reads a file that the policy names, and counts its bytes to the policy.
+func (r *policyReader) file(where, path string) ([]byte, bool) {
+	b, err := r.open(path)
+	if err != nil {
+		r.faults = append(r.faults, fmt.Errorf("%s: %w", where, err))
+		return nil, false
+	}
+	sum := sha256.Sum256(b)
+	r.hash.Write(sum[:])
+	return b, true
+}
+
+func (r *policyReader) readRoots(roots map[string]string) {
+	for _, name := range sortedKeys(roots) {
+		b, ok := r.file("roots."+name, roots[name])
+		if !ok {
+			continue
+		}
+		root, err := ParseRoot(b)
+		if err != nil {
+			r.faults = append(r.faults, fmt.Errorf("roots.%s: %w", name, err))
+		}
+		r.roots[name] = root
+	}
+}
+
+func (r *policyReader) readSigners(signers map[string]signerFile) {
+	for _, name := range sortedKeys(signers) {
+		s, err := r.signer(name, signers[name])
+		if err != nil {
+			r.faults = append(r.faults, fmt.Errorf("signers.%s: %w", name, err))
+		}
+		r.signers[name] = s
+	}
+}
+
+// signer reads one. It is nil when it is revoked.
+func (r *policyReader) signer(name string, f signerFile) (*Signer, error) {
+	s := &Signer{Name: name}
+	for _, b := range f.Builders {
+		re, err := regexp.Compile(`\A(?:` + b + `)\z`)
+		if err != nil {
+			return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: "reading builder", Err: err}
+		}
+		s.Builders = append(s.Builders, re)
+	}
+	named := f.Issuer+f.IssuerPattern+f.Identity+f.IdentityPattern != ""
+	switch {
+	case f.Key != "" && named:
+		return nil, dossier.Errorf(dossier.KindInvalid, "reading signer", "", "it has a key and an identity: make two signers")
+	case f.Key != "":
+		b := []byte(f.Key)
+		if !bytes.Contains(b, []byte("-----BEGIN")) {
+			var ok bool
+			if b, ok = r.file("signers."+name, f.Key); !ok {
+				return nil, nil
+			}
+		}
+		key, err := ParseKey(b)
+		if err != nil {
+			return nil, err
+		}
+		key.From, key.Until = f.From, f.Until
+		s.Key = &key
+	default:
+		id, err := NewIdentity(f.Issuer, f.IssuerPattern, f.Identity, f.IdentityPattern)
+		if err != nil {
+			return nil, err
+		}
+		s.Identity = id
+	}
+	if f.Revoked != "" {
+		return nil, nil
+	}
+	return s, nil
+}
+
+func (r *policyReader) rule(where string, f ruleFile) rule {
+	out := rule{terms: Terms{Need: max(f.Need, 1)}, statement: f.Statement, accept: f.Accept, reject: f.Reject}
+	if len(f.Match) == 0 {
+		r.fail(where, "it matches nothing: give patterns, ** for all")
+	}
+	for _, text := range f.Match {
+		p, err := parsePattern(text)
+		if err != nil {
+			r.faults = append(r.faults, fmt.Errorf("%s: %w", where, err))
+		}
+		out.patterns = append(out.patterns, p)
+	}
+	ways := 0
+	for _, way := range []bool{f.Accept, f.Reject, len(f.Signers) > 0} {
+		if way {
+			ways++
+		}
+	}
+	if ways != 1 {
+		r.fail(where, "it must say one of signers, accept and reject")
+	}
+	keys := map[string]bool{}
+	for _, name := range f.Signers {
+		s, ok := r.signers[name]
+		if !ok {
+			r.fail(where, "there is no signer "+name)
+		}
+		if s == nil {
+			continue
+		}
+		if s.Identity != nil && r.roots[f.Root] == nil {
+			r.fail(where, "signer "+name+" is an identity, which needs a root")
+		}
+		if s.Key != nil {
+			keys[s.Key.ID] = true
+		} else {
+			keys[name] = true
+		}
+		out.terms.Signers = append(out.terms.Signers, *s)
+	}
+	if len(f.Signers) > 0 && f.Need > len(f.Signers) {
+		r.fail(where, fmt.Sprintf("it needs %d keys, and names %d signers", f.Need, len(f.Signers)))
+	}
+	if f.Root != "" {
+		if out.terms.Root = r.roots[f.Root]; out.terms.Root == nil {
+			r.fail(where, "there is no root "+f.Root)
+		}
+	}
+	if f.IgnoreLog {
+		out.terms.Logs = -1
+	}
+	return out
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// For returns the number of the rule for an image, the first that matches, or -1.
+func (p *Policy) For(ref dossier.Reference) int {
+	return slices.IndexFunc(p.rules, func(r rule) bool {
+		return slices.ContainsFunc(r.patterns, func(p pattern) bool { return p.matches(ref) })
+	})
+}
+
+// Words says what a rule asks for.
+func (p *Policy) Words(n int) string {
+	if n < 0 {
+		return "no rule: refused"
+	}
+	r := p.rules[n]
+	switch {
+	case r.accept:
+		return fmt.Sprintf("rule %d: accepted, signed or not", n+1)
+	case r.reject:
+		return fmt.Sprintf("rule %d: refused, signed or not", n+1)
+	}
+	var names []string
+	for _, s := range r.terms.Signers {
+		names = append(names, s.Name)
+	}
+	return fmt.Sprintf("rule %d: %d of %v must have signed", n+1, max(r.terms.Need, 1), names)
+}
+
+// Decide judges an image by the rule for it.
+func (p *Policy) Decide(ref dossier.Reference, digest dossier.Digest, evidence []Evidence, at time.Time) Decision {
+	q := Question{Digest: digest, Reference: ref.String()}
+	n := p.For(ref)
+	if n < 0 || p.rules[n].reject || p.rules[n].accept {
+		d := Decision{Asked: q, Trust: p.Digest, At: at.UTC(), Evidence: []dossier.Digest{}, Trials: []Trial{}, Counted: []string{}, Reason: p.Words(n)}
+		switch {
+		case n < 0:
+			d.Code = CodeNoRule
+		case p.rules[n].reject:
+			d.Code = CodeRejected
+		default:
+			d.Verified = true
+		}
+		return d
+	}
+	r := p.rules[n]
+	q.Predicate = r.statement
+	if q.Predicate == "" {
+		q.Predicate = SignatureOnly
+	}
+	return Decide(q, r.terms, evidence, at)
+}
+
+// Examples are images that the patterns are made for, each followed by one of another
+// host that looks alike.
+func (p *Policy) Examples() []string {
+	var out []string
+	for _, r := range p.rules {
+		for _, pattern := range r.patterns {
+			fill := func(labels []string, separator, by string) string {
+				filled := make([]string, len(labels))
+				for i, l := range labels {
+					filled[i] = l
+					if l == "*" || l == "**" {
+						filled[i] = by
+					}
+				}
+				return strings.Join(filled, separator)
+			}
+			host, path := fill(pattern.host, ".", "registry.example"), fill(pattern.path, "/", "app")
+			out = append(out, host+"/"+path)
+			if h, _, port := strings.Cut(host, ":"); !port {
+				out = append(out, h+".evil.example/"+path)
+			}
+		}
+	}
+	return out
+}
