@@ -59,6 +59,7 @@ const (
 	MissedBroken   Reason = "broken"   // it does not hold what its name says
 	MissedLink     Reason = "link"     // a hard link leads out of the layer
 	MissedIdentity Reason = "identity" // it is a package, and does not say which
+	MissedWindows  Reason = "windows"  // it is a layer of Windows, of which only the files of applications are read
 )
 
 // Missed is something of a layer that was not read.

@@ -284,7 +284,7 @@ func TestDocumentEnumsAgree(t *testing.T) {
 		"UpstreamState": words(dossier.UpstreamUnknown, dossier.UpstreamOK, dossier.UpstreamFailing, dossier.UpstreamThrottled,
 			dossier.UpstreamOffline, dossier.UpstreamRemoved),
 		"Reason": words(dossier.MissedLayer, dossier.MissedFileSize, dossier.MissedCount, dossier.MissedName, dossier.MissedNesting, dossier.MissedInner,
-			dossier.MissedTime, dossier.MissedBroken, dossier.MissedLink, dossier.MissedIdentity),
+			dossier.MissedTime, dossier.MissedBroken, dossier.MissedLink, dossier.MissedIdentity, dossier.MissedWindows),
 		"Severity": words(dossier.SeverityCritical, dossier.SeverityHigh, dossier.SeverityMedium, dossier.SeverityLow, dossier.SeverityNegligible,
 			dossier.SeverityUnknown),
 		"FixState":    words(dossier.Fixable, dossier.Unfixed, dossier.WontFix, dossier.Deferred, dossier.EndOfLife, dossier.Investigating),

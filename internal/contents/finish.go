@@ -130,6 +130,9 @@ func (r *reader) finish() LayerResult {
 	for _, target := range slices.Sorted(maps.Keys(r.linked)) {
 		r.miss(r.linked[target][0], dossier.MissedLink, "it is a hard link to "+target+", which is not a file of the layer")
 	}
+	if r.windows {
+		r.miss("Hives", dossier.MissedWindows, "it is a layer of Windows: what its registry says is installed, updates and programs among it, was not read, nor where reparse points lead; packages of applications under Files were")
+	}
 	for _, p := range slices.Sorted(maps.Keys(r.files)) {
 		f := r.files[p]
 		r.own(f)

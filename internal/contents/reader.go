@@ -41,6 +41,7 @@ type reader struct {
 	looked   int               // files that extractors looked into
 	found    int               // packages
 	text     int64             // bytes that are kept
+	windows  bool              // an entry is as only layers of Windows have them
 
 	helpers memoryFS            // files that extractors look up by name
 	project projectFS           // where lock files look for others; they are extracted in a project only
@@ -110,6 +111,7 @@ func (r *reader) take(ctx context.Context, h *tar.Header, body io.Reader) error 
 		return nil
 	}
 	p := cleanName(h.Name)
+	r.windows = r.windows || isWindows(p, h.PAXRecords)
 	if p == "" || h.Typeflag == tar.TypeXGlobalHeader || r.takeMark(p) {
 		return nil
 	}

@@ -8,7 +8,7 @@ import "dossier.dev/dossier"
 // Version names what turns bytes into a LayerResult. Its number, see Serial,
 // rises whenever equal bytes may give another result: then layers are to be
 // read again. What follows tells which extractors are linked.
-const Version = "5+osv-scalibr.0.5.3"
+const Version = "6+osv-scalibr.0.5.3"
 
 // LayerResult is what one layer holds. It is a function of the layer's bytes,
 // Version and Limits. Keep it under Digest and Version: the same DiffID under
