@@ -55,16 +55,17 @@ func (l *lab) needScanner(ctx context.Context, module string) (string, error) {
 	return path, nil
 }
 
-// lists is the package list of an image by Dossier, which keeps it in data.
-func (l *lab) lists(image, data string, out io.Writer) measure.Command {
-	c := l.dossier("sbom", "oci:"+image, "--data", data, "--offline", "-o", "cyclonedx")
+// lists is the package list of an image by Dossier in a format, which keeps what it
+// learns in data.
+func (l *lab) lists(image, data, format string, out io.Writer) measure.Command {
+	c := l.dossier("sbom", "oci:"+image, "--data", data, "--offline", "-o", format)
 	c.Stdout, c.Env = out, append(c.Env, "TMPDIR="+l.dir)
 	return c
 }
 
 // peerLists is the same by Syft.
-func (l *lab) peerLists(syft, image string, out io.Writer) measure.Command {
-	return measure.Command{Path: syft, Args: []string{"scan", "oci-dir:" + image, "-q", "-o", "cyclonedx-json"},
+func (l *lab) peerLists(syft, image, format string, out io.Writer) measure.Command {
+	return measure.Command{Path: syft, Args: []string{"scan", "oci-dir:" + image, "-q", "-o", format},
 		Env: append(l.env(), "TMPDIR="+l.dir, "SYFT_CHECK_FOR_APP_UPDATE=false"), Stdout: out}
 }
 
@@ -134,10 +135,10 @@ func measureContentsOne(ctx context.Context, l *lab, r *report) error {
 	var ours, theirs bytes.Buffer
 	least, err := inTurn(ctx, func(n int) (measure.Command, error) {
 		ours.Reset()
-		return l.lists(image, filepath.Join(l.dir, fmt.Sprint("one-data-", n)), &ours), nil
+		return l.lists(image, filepath.Join(l.dir, fmt.Sprint("one-data-", n)), "cyclonedx", &ours), nil
 	}, func(int) (measure.Command, error) {
 		theirs.Reset()
-		return l.peerLists(syft, image, &theirs), nil
+		return l.peerLists(syft, image, "cyclonedx-json", &theirs), nil
 	})
 	if err != nil {
 		return err
@@ -301,7 +302,7 @@ func measureContentsMany(ctx context.Context, l *lab, r *report) error {
 	var cold, warm, theirs time.Duration
 	for _, total := range []*time.Duration{&cold, &warm} {
 		for _, image := range images {
-			u, err := measure.Run(ctx, l.lists(image, data, io.Discard))
+			u, err := measure.Run(ctx, l.lists(image, data, "table", io.Discard))
 			if err != nil {
 				return err
 			}
@@ -309,7 +310,7 @@ func measureContentsMany(ctx context.Context, l *lab, r *report) error {
 		}
 	}
 	for _, image := range images[:manyBases] {
-		u, err := measure.Run(ctx, l.peerLists(syft, image, io.Discard))
+		u, err := measure.Run(ctx, l.peerLists(syft, image, "table", io.Discard))
 		if err != nil {
 			return err
 		}

@@ -131,7 +131,12 @@ func (g *Ingest) localContents(ctx context.Context, ref string, m dossier.Digest
 	}
 	var mu sync.Mutex
 	lost := map[dossier.Digest]string{}
-	g.sideBySide(ctx, s.unread(), func(i int) {
+	unread := s.unread()
+	laid, err := g.wasLaid(ctx, m)
+	if err != nil {
+		return err
+	}
+	g.sideBySide(ctx, unread, func(i int) {
 		finish, err := g.readLayer(ctx, ref, s, i)
 		if err == nil {
 			err = g.Store.Update(ctx, finish)
@@ -145,14 +150,20 @@ func (g *Ingest) localContents(ctx context.Context, ref string, m dossier.Digest
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	finish, err := g.lay(ctx, s, lost)
-	if err == nil && finish != nil {
-		err = g.Store.Update(ctx, finish)
+	if !laid || len(unread) > 0 {
+		finish, err := g.lay(ctx, s, lost)
+		if err == nil && finish != nil {
+			err = g.Store.Update(ctx, finish)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err != nil || g.Artifacts == nil {
-		return err
+	if g.Artifacts == nil {
+		return nil
 	}
-	if finish, err = g.billsOf(ctx, ref, m); err != nil {
+	finish, err := g.billsOf(ctx, ref, m)
+	if err != nil {
 		return err
 	}
 	return g.Store.Update(ctx, finish)
