@@ -29,7 +29,7 @@ func measureContentsHuge(ctx context.Context, l *lab, r *report) error {
 	if err != nil {
 		return fmt.Errorf("a layer takes more than it may: %w\n%s", err, out[max(0, len(out)-2000):])
 	}
-	found := regexp.MustCompile(`(a layer of .+) in ([0-9.]+)s; held at most (\d+) MiB`).FindAllStringSubmatch(string(out), -1)
+	found := regexp.MustCompile(`(a layer of .+?),? in ([0-9.]+)s; held at most (\d+) MiB`).FindAllStringSubmatch(string(out), -1)
 	if len(found) != 3 {
 		return fmt.Errorf("the tests tell of %d layers, want 3:\n%s", len(found), out)
 	}
