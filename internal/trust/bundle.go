@@ -51,6 +51,7 @@ type signed struct {
 	signature []byte
 	leaf      *x509.Certificate
 	inner     []*x509.Certificate // intermediate certificates that it brings
+	hint      string              // the ID of the key that it names
 	keyed     bool                // signed by a key that it names, or not even that
 	entries   []*tlog.Entry
 	stamps    [][]byte
@@ -162,6 +163,9 @@ func (s *signed) readMaterial(m *protobundle.VerificationMaterial) {
 	switch {
 	case m.GetPublicKey() != nil:
 		s.keyed = true
+		if hash, err := base64.StdEncoding.DecodeString(m.GetPublicKey().GetHint()); err == nil {
+			s.hint = fmt.Sprintf("sha256:%x", hash) // as cosign writes it
+		}
 		return
 	case m.GetCertificate() != nil:
 		chain = [][]byte{m.GetCertificate().GetRawBytes()}
