@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"iter"
 	"net/url"
 	"strconv"
@@ -42,6 +43,22 @@ func (c *Client) Proof(ctx context.Context, ref string, at dossier.Times) ([]byt
 	var file json.RawMessage
 	err := c.get(ctx, []string{"proofs"}, query, &file)
 	return file, err
+}
+
+// Log returns a resource of the server's log, "checkpoint" or a tile (docs/spec/log.md).
+// KindNotFound: the log does not have it yet.
+func (c *Client) Log(ctx context.Context, path string) ([]byte, error) {
+	resp, err := c.doAt(ctx, c.base.JoinPath("..", "..", "log", path), url.Values{})
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body := &limited{r: resp.Body, left: maxTile}
+	b, err := io.ReadAll(body)
+	if err != nil {
+		return nil, c.readError(ctx, body, err)
+	}
+	return b, nil
 }
 
 // Digest answers the five questions about a digest. Errors are those of Dossier.

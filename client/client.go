@@ -33,6 +33,7 @@ const (
 	MaxResponse = 1 << 30  // of one response
 	MaxLine     = 16 << 20 // of one line of a watch
 	maxProblem  = 64 << 10 // of an error
+	maxTile     = 17 << 20 // of a resource of the log: 256 entries of 64 KiB each
 )
 
 // Times that the default HTTP client waits.
@@ -122,7 +123,11 @@ func (c *Client) get(ctx context.Context, path []string, query url.Values, v any
 
 // do sends a request and returns a response whose status is 200.
 func (c *Client) do(ctx context.Context, path []string, query url.Values) (*http.Response, error) {
-	u := c.base.JoinPath(path...)
+	return c.doAt(ctx, c.base.JoinPath(path...), query)
+}
+
+// doAt is do for a URL of the server.
+func (c *Client) doAt(ctx context.Context, u *url.URL, query url.Values) (*http.Response, error) {
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {

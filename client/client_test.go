@@ -123,6 +123,18 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+func TestLog(t *testing.T) {
+	got := ""
+	c := start(t, func(w http.ResponseWriter, r *http.Request) {
+		got = r.URL.RequestURI()
+		fmt.Fprint(w, "bytes")
+	})
+	b, err := c.Log(t.Context(), "tile/0/x001/234.p/7")
+	if err != nil || string(b) != "bytes" || got != "/log/tile/0/x001/234.p/7" {
+		t.Errorf("asked %s: %q, %v", got, b, err)
+	}
+}
+
 func TestErrorsOfEveryKindComeAcross(t *testing.T) {
 	kinds := []dossier.Kind{
 		dossier.KindInternal, dossier.KindInvalid, dossier.KindNotFound, dossier.KindConflict, dossier.KindDenied, dossier.KindLimit,

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -23,7 +24,7 @@ func (p *program) logCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.logVerify())
+	cmd.AddCommand(p.logVerify(), p.logMonitor())
 	return cmd
 }
 
@@ -51,6 +52,28 @@ forge all of it. A server tells its key when it starts.`,
 	}
 	out.register(cmd.Flags())
 	cmd.Flags().StringVar(&key, "key", "", "verifier `key` that the log must be signed by")
+	return cmd
+}
+
+func (p *program) logMonitor() *cobra.Command {
+	var m monitorFlags
+	cmd := &cobra.Command{
+		Use:   "monitor URL",
+		Short: "Follow the log of a server, and see that it does not lie",
+		Long: `Follow the log of the server at URL from outside: read all entries that it serves, compute
+the tree and the map of the newest fact of each digest, and compare both with what the
+server signs. With --state what it signed is kept in a file, so that the log cannot show
+another history the next time. It ends with exit code 3 when the log lied, and says how.`,
+		Example: `  dossier log monitor https://dossier.example --key dossier.dev/log/NAME+HASH+KEY --state log.state
+  dossier log monitor http://127.0.0.1:8480 --key dossier.dev/log/NAME+HASH+KEY --once`,
+		Args: oneArg("one URL"),
+		RunE: func(cmd *cobra.Command, args []string) error { return p.monitor(cmd.Context(), args[0], m) },
+	}
+	f := cmd.Flags()
+	f.StringVar(&m.key, "key", "", "verifier `key` that the log must be signed by")
+	f.StringVar(&m.state, "state", "", "`file` that keeps what the log signed")
+	f.DurationVar(&m.every, "every", 10*time.Second, "how often to look")
+	f.BoolVar(&m.once, "once", false, "look once")
 	return cmd
 }
 

@@ -38,3 +38,15 @@ func scriptReplace(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[3]), []byte(after), 0o600))
 }
+
+// scriptKey: key FILE NAME sets a variable to the key of the log that a trust file names.
+func scriptKey(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: key FILE NAME")
+	}
+	_, key, ok := strings.Cut(strings.TrimSpace(ts.ReadFile(args[0])), "key: ")
+	if !ok {
+		ts.Fatalf("%s has no key", args[0])
+	}
+	ts.Setenv(args[1], key)
+}

@@ -100,6 +100,7 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			"now":       scriptNow,
 			"trust":     scriptTrust,
 			"replace":   scriptReplace,
+			"key":       scriptKey,
 
 			"eventually": scriptEventually,
 		},

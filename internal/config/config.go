@@ -25,7 +25,10 @@ type File struct {
 	TLS       TLS    `yaml:"tls"`
 	TokenFile string `yaml:"tokenFile"` // tokens that may do everything, one a line
 	LogKey    string `yaml:"logKey"`    // file of the key that signs the transparency log; empty: log.key in Data
-	Offline   bool   `yaml:"offline"`   // use no network
+	// Witness says for which logs the server is a witness, Witnesses who are those of its own.
+	Witness   Witness `yaml:"witness"`
+	Witnesses []Asked `yaml:"witnesses"`
+	Offline   bool    `yaml:"offline"` // use no network
 	// PlainHTTP are hosts of registries that are spoken to without TLS, RegistryCA is
 	// a file with certificates to trust for registries.
 	PlainHTTP  []string   `yaml:"plainHTTP"`
@@ -41,6 +44,18 @@ type File struct {
 type Log struct {
 	Access bool   `yaml:"access"` // every request
 	Format string `yaml:"format"` // text or json; empty: text
+}
+
+// Witness says whose checkpoints are signed.
+type Witness struct {
+	Logs []string `yaml:"logs"` // verifier keys; none: it is no witness
+	Key  string   `yaml:"key"`  // file of the key to sign with; empty: witness.key in Data
+}
+
+// Asked is a witness that is asked to sign the checkpoints of the server's log.
+type Asked struct {
+	URL string `yaml:"url"` // before /add-checkpoint
+	Key string `yaml:"key"` // its verifier key
 }
 
 // Traces says where spans of requests are sent.

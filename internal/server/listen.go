@@ -41,6 +41,10 @@ type ServeConfig struct {
 	// Data, and no log where there is no Data.
 	LogKey string
 
+	// Witness says for which logs this is a witness, Witnesses who are asked to sign its own.
+	Witness   config.Witness
+	Witnesses []config.Asked
+
 	Registry   config.Registry
 	Advisories config.Advisories
 	// AccessLog logs every request. Traces sends spans of them to a collector.
@@ -77,6 +81,7 @@ func (c ServeConfig) Validate() error {
 		fault("traces.ratio", "it is not a part of the whole", "write a number from 0 to 1, such as 0.01")
 	}
 	c.validateAdvisories(fault)
+	c.validateWitnesses(fault)
 	if !c.Registry.Off {
 		c.validateRegistry(fault)
 		for _, u := range c.upstreams() {

@@ -36,7 +36,11 @@ func openLog(c ServeConfig, e *Engine) (*ownLog, error) {
 		return nil, err
 	}
 	e.config.Logger.Info("the log is signed", "key", key)
-	log, err := translog.New(translog.Config{Store: e.store, Signer: signer, Key: key, Logger: e.config.Logger})
+	witnesses, err := c.askedWitnesses()
+	if err != nil {
+		return nil, err
+	}
+	log, err := translog.New(translog.Config{Store: e.store, Signer: signer, Key: key, Logger: e.config.Logger, Witnesses: witnesses})
 	if err != nil {
 		return nil, err
 	}

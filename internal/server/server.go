@@ -50,7 +50,8 @@ type server struct {
 	matching task
 	follower *follower // nil: no cluster
 	own      *ownRegistry
-	log      *ownLog // nil: no key to sign with
+	log      *ownLog      // nil: no key to sign with
+	witness  http.Handler // nil: it is none
 	tracing  *tracing
 }
 
@@ -124,6 +125,9 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 		e.log = log.Log
 		checks = append(checks, api.Check{Name: "log", Ready: log.task.ready})
 	}
+	if s.witness, err = openWitness(c, e); err != nil {
+		return nil, err
+	}
 	registry := prometheus.NewRegistry()
 	register(registry, s)
 	var upstreams func() []dossier.Upstream
@@ -158,6 +162,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.own != nil && s.own.tokens != nil && r.URL.Path == access.TokenPath {
 		s.own.tokens.ServeHTTP(w, r)
+		return
+	}
+	if s.witness != nil && r.URL.Path == translog.WitnessPath {
+		s.witness.ServeHTTP(w, r)
 		return
 	}
 	s.handler.ServeHTTP(w, r)

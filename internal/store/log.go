@@ -52,8 +52,27 @@ type LogWriter interface {
 	// the log was, puts the tiles in the place of what they were, and keeps
 	// the new state. LockLog must have been called.
 	AppendLog(ctx context.Context, entries []LogEntry, tiles []LogTile, head LogHead) error
+	// PutCosigned puts a checkpoint with more signatures in the place of that of a log of a
+	// size. It changes nothing when the log has another size by now.
+	PutCosigned(ctx context.Context, size int64, checkpoint []byte) error
 	// PutLogMap puts nodes of the map in the place of what they were.
 	PutLogMap(ctx context.Context, nodes []MapNode) error
+}
+
+// WitnessWriter keeps what was signed as a witness of logs.
+type WitnessWriter interface {
+	// LockWitnessed makes others wait that sign for the log, until the end of the transaction, and
+	// returns what was signed last for it; its Size is 0 when nothing was.
+	LockWitnessed(ctx context.Context, origin string) (Witnessed, error)
+	PutWitnessed(ctx context.Context, w Witnessed) error
+}
+
+// Witnessed is the newest checkpoint of a log that was signed for it as a witness.
+type Witnessed struct {
+	Origin     string
+	Size       int64
+	Root       []byte // 32 bytes
+	Checkpoint []byte // a signed note
 }
 
 // MapNode is a part of the map of the log. What its content means, only package

@@ -81,6 +81,7 @@ type Tx interface {
 	ContentWriter
 	UploadWriter
 	LogWriter
+	WitnessWriter
 	GarbageWriter
 	ScrubWriter
 	UpstreamWriter

@@ -46,6 +46,16 @@ func (c Checkpoint) sign(s note.Signer) ([]byte, error) {
 	return note.Sign(&note.Note{Text: c.text()}, s)
 }
 
+// ParseLog reads the verifier key of a log. KindInvalid: it is none.
+func ParseLog(key string) (note.Verifier, error) {
+	v, err := note.NewVerifier(key)
+	if err != nil {
+		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: "reading the key of the log", Subject: key, Err: err,
+			Hint: "a server tells the key of its log, NAME+HASH+KEY, when it starts"}
+	}
+	return v, nil
+}
+
 // OpenCheckpoint checks the signature of a checkpoint by the key of its log, whose
 // name must be its origin, and reads it. KindInvalid: it is malformed.
 // KindDenied: it has no signature by that key.

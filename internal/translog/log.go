@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"time"
 
@@ -25,12 +26,15 @@ const (
 	pollEvery = 100 * time.Millisecond
 )
 
-// Config is what a Log is made of. All but Logger are required.
+// Config is what a Log is made of. Store, Signer and Key are required.
 type Config struct {
 	Store  store.Store
 	Signer note.Signer // Ed25519; its name is the origin of the log
 	Key    string      // the verifier key of Signer, as note.NewEd25519VerifierKey writes it
 	Logger *slog.Logger
+	// Witnesses are asked to sign each checkpoint before more is appended.
+	Witnesses []*Asked
+	HTTP      *http.Client // to ask them with; nil: http.DefaultClient
 }
 
 // Log appends facts to the log of a store.
@@ -40,6 +44,9 @@ type Log struct{ config Config }
 func New(c Config) (*Log, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.HTTP == nil {
+		c.HTTP = http.DefaultClient
 	}
 	v, err := note.NewVerifier(c.Key)
 	if err == nil && (v.Name() != c.Signer.Name() || v.KeyHash() != c.Signer.KeyHash()) {
@@ -53,10 +60,17 @@ func New(c Config) (*Log, error) {
 
 // Run appends facts soon after they were recorded, until ctx ends.
 func (l *Log) Run(ctx context.Context) error {
+	var asked time.Time // witnesses, the last time
 	for {
 		n, err := l.Append(ctx)
 		if err != nil {
 			return err
+		}
+		if len(l.config.Witnesses) > 0 && (n > 0 || time.Since(asked) > askAgain) {
+			if _, err := l.Cosign(ctx); err != nil {
+				return err
+			}
+			asked = time.Now()
 		}
 		if n == maxBatch {
 			continue

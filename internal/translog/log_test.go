@@ -25,11 +25,12 @@ import (
 
 // lab is a log on SQLite.
 type lab struct {
-	path  string
-	store store.Store
-	log   *translog.Log
-	key   string
-	n     int // facts so far
+	path   string
+	store  store.Store
+	log    *translog.Log
+	key    string
+	secret string
+	n      int // facts so far
 }
 
 func newLab(t testing.TB) *lab {
@@ -44,11 +45,17 @@ func newLab(t testing.TB) *lab {
 			t.Error(err)
 		}
 	})
-	l.log, l.key = newLog(t, l.store)
+	l.log, l.key, l.secret = openLog(t, l.store)
 	return l
 }
 
 func newLog(t testing.TB, s store.Store) (*translog.Log, string) {
+	t.Helper()
+	log, key, _ := openLog(t, s)
+	return log, key
+}
+
+func openLog(t testing.TB, s store.Store) (*translog.Log, string, string) {
 	t.Helper()
 	secret, key, err := note.GenerateKey(rand.Reader, "log.example/test")
 	if err != nil {
@@ -62,7 +69,7 @@ func newLog(t testing.TB, s store.Store) (*translog.Log, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return log, key
+	return log, key, secret
 }
 
 // record records facts about seven subjects and appends them.

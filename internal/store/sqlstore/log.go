@@ -25,6 +25,16 @@ RETURNING size, key, checkpoint, mapped`
 
 	moveLog = `UPDATE log_head SET size = $1, key = $2, checkpoint = $3, mapped = $4 WHERE id = 1`
 
+	moveCosigned = `UPDATE log_head SET checkpoint = $2 WHERE id = 1 AND size = $1`
+
+	// lockWitnessed makes others wait on the row, on both engines.
+	lockWitnessed = `
+INSERT INTO log_witnessed (origin, size, root, checkpoint) VALUES ($1, 0, $2, $2)
+ON CONFLICT (origin) DO UPDATE SET size = log_witnessed.size
+RETURNING origin, size, root, checkpoint`
+
+	moveWitnessed = `UPDATE log_witnessed SET size = $2, root = $3, checkpoint = $4 WHERE origin = $1`
+
 	// addPending is run with each fact that is recorded.
 	addPending = `INSERT INTO log_pending (position) VALUES ($1)`
 
@@ -225,4 +235,24 @@ func (t *tx) PutLogMap(ctx context.Context, nodes []store.MapNode) error {
 		rows[i] = []any{n.Prefix, n.Content}
 	}
 	return t.insert(ctx, "writing the map of the log", insertMap, replaceMap, rows)
+}
+
+// PutCosigned implements [store.LogWriter].
+func (t *tx) PutCosigned(ctx context.Context, size int64, checkpoint []byte) error {
+	_, err := t.exec(ctx, "keeping cosignatures", moveCosigned, size, checkpoint)
+	return err
+}
+
+// LockWitnessed implements [store.WitnessWriter].
+func (t *tx) LockWitnessed(ctx context.Context, origin string) (store.Witnessed, error) {
+	w, _, err := one(ctx, t.session, "locking what was witnessed", func(row scanner, w *store.Witnessed) error {
+		return row.Scan(&w.Origin, &w.Size, &w.Root, &w.Checkpoint)
+	}, lockWitnessed, origin, []byte{})
+	return w, err
+}
+
+// PutWitnessed implements [store.WitnessWriter].
+func (t *tx) PutWitnessed(ctx context.Context, w store.Witnessed) error {
+	_, err := t.exec(ctx, "keeping what was witnessed", moveWitnessed, w.Origin, w.Size, w.Root, w.Checkpoint)
+	return err
 }

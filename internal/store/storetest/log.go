@@ -19,6 +19,8 @@ func logCases() []testCase {
 		{"appenders take turns", appendersTakeTurns},
 		{"what was not committed is not in the log", logRollsBack},
 		{"the map follows the log", mapFollows},
+		{"cosignatures are of one size", cosignaturesFit},
+		{"witnesses take turns", witnessesTakeTurns},
 	}
 }
 
@@ -251,5 +253,58 @@ func mapFollows(t *testing.T, s store.Store) {
 	}
 	if head := read(t, s, func(r store.Reader) (store.LogHead, error) { return r.LogHead(t.Context()) }); head.Mapped != 2 {
 		t.Errorf("the map has %d entries, want 2", head.Mapped)
+	}
+}
+
+// cosignaturesFit puts cosignatures of a size that the log has, and of one that it had.
+func cosignaturesFit(t *testing.T, s store.Store) {
+	recordFor(t, s, "a", 3)
+	if _, err := appendAll(t, s, 2); err != nil {
+		t.Fatal(err)
+	}
+	for size, want := range map[int64]string{1: "signed", 2: "cosigned 2"} {
+		update(t, s, func(tx store.Tx) error {
+			return tx.PutCosigned(t.Context(), size, fmt.Appendf(nil, "cosigned %d", size))
+		})
+		head := read(t, s, func(r store.Reader) (store.LogHead, error) { return r.LogHead(t.Context()) })
+		if size == 2 && string(head.Checkpoint) != want || size == 1 && string(head.Checkpoint) == "cosigned 1" || head.Size != 2 {
+			t.Errorf("size %d: the head is %+v", size, head)
+		}
+	}
+}
+
+// witnessesTakeTurns has several raise what was witnessed of two logs by one each: none is lost.
+func witnessesTakeTurns(t *testing.T, s store.Store) {
+	const writers, each = 4, 10
+	together(t, writers, func(w int) error {
+		for range each {
+			origin := fmt.Sprint("log ", w%2)
+			err := s.Update(t.Context(), func(tx store.Tx) error {
+				seen, err := tx.LockWitnessed(t.Context(), origin)
+				if err != nil {
+					return err
+				}
+				if seen.Origin != origin || seen.Size > 0 && !bytes.Equal(seen.Root, fmt.Append(nil, seen.Size)) {
+					t.Errorf("%s: %+v", origin, seen)
+				}
+				seen.Size++
+				seen.Root, seen.Checkpoint = fmt.Append(nil, seen.Size), []byte("signed")
+				return tx.PutWitnessed(t.Context(), seen)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for w := range 2 {
+		var seen store.Witnessed
+		update(t, s, func(tx store.Tx) (err error) {
+			seen, err = tx.LockWitnessed(t.Context(), fmt.Sprint("log ", w))
+			return err
+		})
+		if seen.Size != writers/2*each || string(seen.Checkpoint) != "signed" {
+			t.Errorf("log %d: %+v", w, seen)
+		}
 	}
 }
