@@ -45,6 +45,9 @@ const (
 	// FactAttachedVEX says that a VEX document was found attached to an image.
 	// Subject: the image or index. Body: AttachedVEX as JSON.
 	FactAttachedVEX FactKind = "image.vex"
+	// FactSignature is something signed about an image. Subject: the image or index
+	// that it is about. Body: the evidence, as package trust takes it, as JSON.
+	FactSignature FactKind = "image.signature"
 	// FactName says that a digest was found under a repository name.
 	// Subject: what was found. Body: NameBody as JSON.
 	FactName FactKind = "image.name"

@@ -35,7 +35,7 @@ func TestFactsSpec(t *testing.T) {
 		"at most 1024 bytes", "at most 16 MiB",
 	}
 	for _, kind := range []FactKind{
-		FactIndex, FactManifest, FactConfig, FactGoBuild, FactLayer, FactContents, FactBill, FactAttached, FactName, FactTag, FactRun,
+		FactIndex, FactManifest, FactConfig, FactGoBuild, FactLayer, FactContents, FactBill, FactAttached, FactSignature, FactName, FactTag, FactRun,
 		FactPush, FactMount, FactRetag, FactDelete, FactDamage, FactHeal, FactRetraction,
 	} {
 		want = append(want, "| `"+string(kind)+"` |")

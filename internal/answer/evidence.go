@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/trust"
 )
 
 // Evidence is everything that the answers about one root image rest on. It is
@@ -42,7 +43,8 @@ type Evidence struct {
 // judged by Places: of cluster.run facts a popular image has thousands.
 func evidenceKinds() []dossier.FactKind {
 	return []dossier.FactKind{
-		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactContents, dossier.FactName, dossier.FactTag,
+		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactContents, dossier.FactSignature, dossier.FactName,
+		dossier.FactTag,
 	}
 }
 
@@ -108,6 +110,8 @@ type Policy struct {
 	// MaxFeedAge is how long the last update of advisories counts as recent. Zero
 	// means three days; negative means forever.
 	MaxFeedAge time.Duration `json:"maxFeedAge,omitempty"`
+	// Trust says whose signatures count. nil: nobody's, so that nothing is signed.
+	Trust *trust.Policy `json:"-"`
 }
 
 // The defaults of Policy.

@@ -27,6 +27,9 @@ func judgeOrigin(s *survey) dossier.Answer {
 	baseDigests := d.set("baseDigest", s.baseDigests()...)
 	d.set("firstSeen", s.firstSeen()...)
 	d.set("tag", s.tags()...)
+	if signers := s.signers(); len(signers) > 0 {
+		d.set("signer", signers...)
+	}
 
 	if s.unread() {
 		return d.unknown(s.whyUnread())

@@ -10,6 +10,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/origin"
+	"dossier.dev/dossier/internal/trust"
 )
 
 // Parser parses the bodies of facts, each once as long as it is remembered. What
@@ -43,6 +44,7 @@ type parsed struct {
 	config   origin.Config
 	program  dossier.GoBuild
 	contents dossier.Contents
+	signed   trust.Evidence
 	name     dossier.NameBody
 	tag      dossier.TagBody
 
@@ -104,6 +106,8 @@ func parseBody(kind dossier.FactKind, body []byte) *parsed {
 		p.program, p.err = origin.ParseGoBuild(body)
 	case dossier.FactContents:
 		p.err = json.Unmarshal(body, &p.contents)
+	case dossier.FactSignature:
+		p.err = json.Unmarshal(body, &p.signed)
 	case dossier.FactName:
 		p.err = json.Unmarshal(body, &p.name)
 	case dossier.FactTag:

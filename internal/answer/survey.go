@@ -23,6 +23,7 @@ type survey struct {
 	configs   []config
 	programs  []program
 	held      []held
+	signed    []signedBy
 	exposed   []Exposure // of the platforms in use
 	manifests map[dossier.Digest]*origin.Manifest
 	base      *Base // with the most layers; nil when none is known
@@ -63,7 +64,7 @@ func read(e Evidence, p Policy, with *Parser) *survey {
 	manifests, configs := s.inUse()
 	for i := range s.Facts {
 		f := &s.Facts[i]
-		counts := f.Kind == dossier.FactIndex || f.Kind == dossier.FactConfig && has(configs, f.Subject) ||
+		counts := f.Kind == dossier.FactIndex || f.Kind == dossier.FactSignature && f.Subject == s.Subject || f.Kind == dossier.FactConfig && has(configs, f.Subject) ||
 			f.Kind != dossier.FactConfig && has(manifests, f.Subject)
 		if !counts {
 			continue
@@ -82,6 +83,8 @@ func read(e Evidence, p Policy, with *Parser) *survey {
 			s.readConfig(f, body)
 		case dossier.FactGoBuild:
 			s.programs = append(s.programs, program{body.program, f})
+		case dossier.FactSignature:
+			s.signed = append(s.signed, signedBy{body.signed, f})
 		case dossier.FactContents:
 			s.held = append(s.held, s.heldBy(f, &body.contents))
 		}

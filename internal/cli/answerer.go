@@ -80,7 +80,11 @@ func (p *program) engine(ctx context.Context) (*server.Engine, error) {
 		return nil, err
 	}
 	p.keepHeapLean()
-	return server.Open(ctx, p.engineConfig())
+	config, err := p.trusting(p.engineConfig())
+	if err != nil {
+		return nil, err
+	}
+	return server.Open(ctx, config)
 }
 
 // checkStore returns an error when nothing says where the store is.
@@ -94,6 +98,17 @@ func (p *program) checkStore() error {
 func errNoData() error {
 	return usageError{&dossier.Error{Kind: dossier.KindInvalid, Op: "finding a directory for the store",
 		Err: errors.New("neither HOME nor XDG_DATA_HOME is set"), Hint: "set --data DIR"}}
+}
+
+// trusting adds the trust policy that the environment names.
+func (p *program) trusting(c server.Config) (server.Config, error) {
+	file := p.env["DOSSIER_TRUST"]
+	if file == "" {
+		return c, nil
+	}
+	policy, err := readPolicy(file)
+	c.Policy.Trust = policy
+	return c, err
 }
 
 func (p *program) engineConfig() server.Config {

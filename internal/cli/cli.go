@@ -170,8 +170,8 @@ cluster: What is it? Where did it come from? How can I rebuild it? Does it have
 known vulnerabilities? Is it up to date? With each answer it says how well it is
 proven: claimed, observed, signed or reproduced.
 
-In the environment DOSSIER_TOKEN is what a server is shown, and NO_COLOR wants no
-colours.`,
+In the environment DOSSIER_TOKEN is what a server is shown, DOSSIER_TRUST a file that
+says whose signatures count, and NO_COLOR wants no colours.`,
 		Example: `  dossier demo                     see it on sample images, nothing needed
   dossier images -A                every image in the current cluster
   dossier images -f pods.json      ... or in the output of kubectl get pods -o json

@@ -14,6 +14,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/origin"
+	"dossier.dev/dossier/internal/record"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -102,7 +103,12 @@ func (g *Ingest) billsOf(ctx context.Context, ref string, manifest dossier.Diges
 	if err != nil {
 		return nil, err
 	}
+	from = &listedOnce{Artifacts: from, lists: map[dossier.Digest][]image.Referrer{}}
 	subjects, inIndex, err := g.subjectsOf(ctx, manifest)
+	if err != nil {
+		return nil, err
+	}
+	signatures, err := signaturesOf(ctx, from, subjects)
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +144,11 @@ func (g *Ingest) billsOf(ctx context.Context, ref string, manifest dossier.Diges
 		}
 	}
 	return func(tx store.Tx) error {
+		for _, s := range signatures {
+			if err := record.Signature(ctx, tx, s.on, s.evidence, s.body); err != nil {
+				return err
+			}
+		}
 		for _, a := range keep {
 			if err := a.record(ctx, tx, g.now()); err != nil {
 				return err

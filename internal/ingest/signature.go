@@ -6,6 +6,7 @@ package ingest
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -174,4 +175,55 @@ func signatureBytes(ctx context.Context, from Artifacts, l origin.Descriptor) ([
 		return nil, fmt.Errorf("reading signature %s: %w", l.Digest, err)
 	}
 	return b, nil
+}
+
+// maxKeptSignature is how large evidence may be that is kept as a fact. What is larger
+// is a statement that holds a document, which is kept as such.
+const maxKeptSignature = 1 << 20
+
+// signature is something signed on its way from a repository.
+type signature struct {
+	on, evidence dossier.Digest
+	body         []byte
+}
+
+// signaturesOf reads what is signed about an image and the indexes that contain it.
+func signaturesOf(ctx context.Context, from Artifacts, subjects []dossier.Digest) ([]signature, error) {
+	var out []signature
+	for _, subject := range subjects {
+		for _, read := range []func(context.Context, Artifacts, dossier.Digest) ([]trust.Evidence, error){Bundles, Tagged} {
+			list, err := read(ctx, from, subject)
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range list {
+				body, err := json.Marshal(e)
+				if err != nil {
+					return nil, &dossier.Error{Kind: dossier.KindInternal, Op: "recording signature", Subject: string(subject), Err: err}
+				}
+				if len(body) <= maxKeptSignature {
+					out = append(out, signature{subject, e.Digest(), body})
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// listedOnce is a repository whose referrers are listed once for each subject.
+type listedOnce struct {
+	Artifacts
+	lists map[dossier.Digest][]image.Referrer
+}
+
+// Referrers implements Artifacts.
+func (l *listedOnce) Referrers(ctx context.Context, subject dossier.Digest) ([]image.Referrer, error) {
+	if list, ok := l.lists[subject]; ok {
+		return list, nil
+	}
+	list, err := l.Artifacts.Referrers(ctx, subject)
+	if err == nil {
+		l.lists[subject] = list
+	}
+	return list, err
 }
