@@ -63,6 +63,8 @@ type Reader interface {
 	ScrubReader
 	PinReader
 	QuotaReader
+	TUFReader
+	TUFTrustReader
 }
 
 // Tx reads and writes every topic within one transaction. It sees its own
@@ -91,6 +93,8 @@ type Tx interface {
 	EventWriter
 	PinWriter
 	QuotaWriter
+	TUFWriter
+	TUFTrustWriter
 }
 
 // FactWriter writes facts. Only the packages ingest and registry use it.

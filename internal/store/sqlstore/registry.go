@@ -200,8 +200,10 @@ func (t *tx) moveTag(ctx context.Context, tag store.NameTag, last lastInterval, 
 			return store.TagMove{}, err
 		}
 	}
-	_, err := t.exec(ctx, opPoint, insertTag, tag.Name, tag.Tag, d, micros(move.At))
-	return move, err
+	if _, err := t.exec(ctx, opPoint, insertTag, tag.Name, tag.Tag, d, micros(move.At)); err != nil {
+		return move, err
+	}
+	return move, t.movedTUF(ctx, opPoint, tag)
 }
 
 // ClearTag implements [store.RegistryWriter].
@@ -214,8 +216,9 @@ func (t *tx) ClearTag(ctx context.Context, tag store.NameTag, at time.Time) (sto
 	move := store.TagMove{Was: last.digest, At: last.next(at)}
 	n, err := t.exec(ctx, op, endTagRow, last.id, micros(move.At))
 	move.Moved = n > 0 // else another dropped or moved it at this moment
-	if !move.Moved {
+	if err != nil || !move.Moved {
 		move.Was = ""
+		return move, err
 	}
-	return move, err
+	return move, t.movedTUF(ctx, op, tag)
 }

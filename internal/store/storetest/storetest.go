@@ -52,6 +52,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"SigningKey", signingKeyCases()},
 		{"Event", eventCases()},
 		{"Pin", pinCases()},
+		{"TUF", tufCases()},
 	}
 	for _, topic := range topics {
 		t.Run(topic.name, func(t *testing.T) {
