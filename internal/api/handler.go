@@ -86,6 +86,7 @@ type Config struct {
 	// LoopbackOnly refuses requests that are addressed to any host but loopback.
 	LoopbackOnly bool
 	Log          http.Handler         // of what is below /log/ (translog.Handler); nil: nothing
+	TUF          http.Handler         // of what is below /tuf/ (tuf.Handler); nil: nothing
 	Registry     *prometheus.Registry // of /metrics; the handler adds its own; nil: a new one
 	Logger       *slog.Logger         // nil: silent
 	AccessLog    bool                 // log every request, not only those that failed
@@ -147,6 +148,7 @@ type route struct {
 	path   string   // as http.ServeMux takes it; without method: GET and HEAD
 	params []string // names in the query
 	open   bool     // needs no token
+	writes bool     // takes POST, with a body, as well
 	handle func(h *Handler, w http.ResponseWriter, r *http.Request, q query) error
 }
 
@@ -176,6 +178,7 @@ func routes() []route {
 		{path: "/api/v1/registry/quotas", handle: (*Handler).quotas},
 		{path: "/api/v1/openapi.json", handle: (*Handler).openapi},
 		{path: "/log/{path...}", handle: (*Handler).log},
+		{path: "/tuf/{path...}", writes: true, handle: (*Handler).tuf},
 		{path: "/healthz", open: true, handle: (*Handler).healthz},
 		{path: "/readyz", open: true, handle: (*Handler).readyz},
 		{path: "/metrics", handle: (*Handler).showMetrics},
@@ -218,6 +221,12 @@ func (h *Handler) admit(rt route, w http.ResponseWriter, r *http.Request) (query
 	if !rt.open && !h.knows(r) {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="dossier"`)
 		return query{}, errToken
+	}
+	if rt.writes && r.Method == http.MethodPost {
+		if err := sameSite(r); err != nil {
+			return query{}, err
+		}
+		return parseQuery(r.URL.RawQuery, rt.params)
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")

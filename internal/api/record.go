@@ -158,3 +158,20 @@ func (h *Handler) log(w http.ResponseWriter, r *http.Request, _ query) error {
 	h.config.Log.ServeHTTP(w, r)
 	return nil
 }
+
+// tuf hands a request to who serves signed metadata.
+func (h *Handler) tuf(w http.ResponseWriter, r *http.Request, q query) error {
+	if h.config.TUF == nil {
+		return h.nothingHere(w, r, q)
+	}
+	h.config.TUF.ServeHTTP(w, r)
+	return nil
+}
+
+// sameSite refuses what a page of another site makes a browser send.
+func sameSite(r *http.Request) error {
+	if err := http.NewCrossOriginProtection().Check(r); err != nil {
+		return &dossier.Error{Kind: dossier.KindDenied, Op: "reading the request", Err: err}
+	}
+	return nil
+}

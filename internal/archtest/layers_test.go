@@ -40,7 +40,7 @@ func dossierArchitecture() architecture {
 			{"work", []string{"internal/ingest", "internal/registry", "internal/scan", "internal/finding"}},
 			{"recording", []string{"internal/audit", "internal/record", "internal/feed", "internal/translog"}},
 			{"reading evidence", []string{"internal/contents", "internal/origin", "internal/trust"}},
-			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory", "internal/vex"}},
+			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory", "internal/vex", "internal/tuf"}},
 			{"storage", []string{"internal/store", "internal/blob"}},
 			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/intoto", "internal/layer", "internal/match", "internal/testimage", "internal/testprogram", "internal/archtest"}},
 		},

@@ -57,6 +57,8 @@ func allowed() []module {
 		{"github.com/secure-systems-lab/go-securesystemslib", []string{"internal/trust"}, nil, "private keys as cosign encrypts them"},
 		{"github.com/transparency-dev/merkle", []string{"internal/trust"}, nil, "inclusion proofs of those logs"},
 		{"google.golang.org/protobuf", []string{"internal/trust"}, nil, "bundles are protocol buffers as JSON"},
+		{"github.com/theupdateframework/go-tuf/v2", []string{"internal/tuf"}, nil, "metadata of The Update Framework: its forms, signatures and order of checks"},
+		{"github.com/sigstore/sigstore", []string{"internal/trust", "internal/tuf"}, nil, "signers as go-tuf takes them, keys as cosign encrypts them"},
 
 		{"k8s.io", []string{"internal/cluster"}, nil, "cluster turns Kubernetes objects into places; nobody else knows them"},
 		{"github.com/go-logr/logr", []string{"internal/cluster"}, nil, "client-go logs through it; we send that to slog"},

@@ -96,12 +96,21 @@ type Registry struct {
 	Upstreams           []Upstream `yaml:"upstreams"`
 	UpstreamCredentials string     `yaml:"upstreamCredentials"`
 
+	TUF TUF `yaml:"tuf"`
+
 	AnonymousPull   bool            `yaml:"anonymousPull"` // let everybody in who shows nothing, to pull
 	Htpasswd        string          `yaml:"htpasswd"`      // file of users
 	Rules           string          `yaml:"rules"`         // file of access rules
 	Tokens          Tokens          `yaml:"tokens"`
 	ServiceAccounts ServiceAccounts `yaml:"serviceAccounts"`
 	Limits          Limits          `yaml:"limits"`
+}
+
+// TUF is the signed metadata that says what tags mean (docs/spec/tuf.md).
+type TUF struct {
+	Prefixes []string      `yaml:"prefixes"` // paths at or below which repositories have metadata; none: it is not served
+	Life     time.Duration `yaml:"life"`     // of a timestamp; 0: 6h
+	Every    time.Duration `yaml:"every"`    // between two timestamps; 0: 1h, or a third of Life
 }
 
 // Login reports whether there is a way to show who one is, besides the tokens of

@@ -166,6 +166,7 @@ func (c ServeConfig) validateRegistry(fault func(subject, why, hint string)) {
 	}
 	c.validateLogin(fault)
 	validateLimits(r.Limits, fault)
+	validateTUF(r.TUF, fault)
 	c.validateQuotas(fault)
 	if _, err := c.auditKeep(); err != nil {
 		fault("--audit-keep="+r.AuditKeep, "it is no length of time", "give a number with s, m, h, d or w, such as 90d; 0 is for ever")

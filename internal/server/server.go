@@ -52,6 +52,7 @@ type server struct {
 	own      *ownRegistry
 	log      *ownLog      // nil: no key to sign with
 	witness  http.Handler // nil: it is none
+	tuf      *ownTUF      // nil: no prefix has metadata
 	tracing  *tracing
 }
 
@@ -143,8 +144,17 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 		registry.MustRegister(newQuotaCollector(s.own.care.Quotas))
 		checks = append(checks, api.Check{Name: "blobs", Ready: s.own.blobs.Ready})
 	}
+	var metadata http.Handler
+	if !c.Registry.Off && len(c.Registry.TUF.Prefixes) > 0 {
+		if s.tuf, err = openTUF(c, e, s.own.name); err != nil {
+			return nil, err
+		}
+		metadata = s.tuf.handler
+		checks = append(checks, api.Check{Name: "tuf", Ready: s.tuf.task.ready})
+	}
 	s.handler = api.New(api.Config{
 		Answers: e, Store: e.store, Tokens: a.tokens, Checks: checks, Registry: registry, Upstreams: upstreams, Care: carer,
+		TUF:          metadata,
 		Log:          &translog.Handler{Store: e.store, Logger: e.config.Logger},
 		LoopbackOnly: a.loopback && !a.tokens.Required(),
 		Logger:       e.config.Logger, AccessLog: c.AccessLog, Now: e.config.Now,
@@ -222,6 +232,9 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 	}
 	if s.log != nil {
 		group.Go(func() error { return s.log.task.keep(ctx, s.log.follow) })
+	}
+	if s.tuf != nil {
+		group.Go(func() error { return s.tuf.task.keep(ctx, s.tuf.follow) })
 	}
 	if s.own != nil {
 		group.Go(func() error {
