@@ -6,6 +6,7 @@ package dossier
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -73,6 +74,9 @@ const (
 	FactDamage FactKind = "registry.damage"
 	// FactHeal says that the bytes of a damaged blob are those of its digest again.
 	FactHeal FactKind = "registry.heal"
+	// FactSignedTag says that a tag was verified to mean a digest, by signed metadata
+	// (docs/spec/tuf.md). Subject: the digest. Body: SignedTagBody as JSON.
+	FactSignedTag FactKind = "tag.signed"
 	// FactRetraction takes back an earlier fact of the same subject.
 	// Body: RetractionBody as JSON.
 	FactRetraction FactKind = "retraction"
@@ -121,6 +125,27 @@ type EventTag struct {
 // Event reports whether facts of the kind say what somebody did in the registry,
 // and so have an EventBody.
 func (k FactKind) Event() bool { return strings.HasPrefix(string(k), "registry.") }
+
+// SignedTagBody is the body of a FactSignedTag. Since when it is so, the fact says: that is when
+// the metadata was signed.
+type SignedTagBody struct {
+	Name     string `json:"name"` // registry and repository
+	Tag      string `json:"tag"`
+	SignedBy string `json:"signedBy"` // "owner", or "online": the server's own key
+	Role     string `json:"role"`     // that signed
+	Metadata string `json:"metadata"` // whose it is: registry and prefix
+}
+
+// SignedTag returns the statement that a tag was verified to mean a digest, by metadata
+// signed at a time.
+func SignedTag(d Digest, body SignedTagBody, at time.Time) (Statement, error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return Statement{}, &Error{Kind: KindInternal, Op: "writing fact", Subject: string(FactSignedTag), Err: err}
+	}
+	s := Statement{Subject: d, Kind: FactSignedTag, Source: "tuf:" + body.Name + ":" + body.Tag, ValidAt: Instant(at), Body: text}
+	return s, s.Validate()
+}
 
 // RetractionBody is the body of a FactRetraction.
 type RetractionBody struct {

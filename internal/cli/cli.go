@@ -198,7 +198,7 @@ says whose signatures count, and NO_COLOR wants no colours.`,
 	p.global.register(root.PersistentFlags(), p.env)
 	root.AddCommand(
 		p.imagesCommand(), p.showCommand(), p.historyCommand(), p.whereCommand(), p.sbomCommand(), p.vulnsCommand(), p.scanCommand(), p.auditCommand(), p.verifyCommand(), p.signCommand(), p.attestCommand(), p.keygenCommand(), p.trustCommand(),
-		p.dbCommand(), p.serveCommand(), p.demoCommand(), p.registryCommand(), p.logCommand(), p.credentialProviderCommand(),
+		p.dbCommand(), p.serveCommand(), p.demoCommand(), p.registryCommand(), p.logCommand(), p.tufCommand(), p.credentialProviderCommand(),
 		p.versionCommand(), p.completionCommand(),
 	)
 	return root

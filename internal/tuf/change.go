@@ -241,6 +241,9 @@ func putDelegation(d *metadata.Delegations, role metadata.DelegatedRole, keys ma
 // Status says how far the signing of each file has come: root first, then targets, then the
 // delegated roles that there are files of.
 func (c Ceremony) Status() ([]Signing, error) {
+	if _, err := c.newestRoot(); err != nil {
+		return nil, err
+	}
 	roles := []string{Root, Targets}
 	targets, err := readRole[metadata.TargetsType](c, Targets)
 	if err != nil {

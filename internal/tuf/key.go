@@ -99,7 +99,7 @@ func ParsePrivateKey(text []byte, password func() ([]byte, error)) (Signer, erro
 	const op = "reading private key"
 	block, _ := pem.Decode(text)
 	if block == nil || len(text) > MaxKey {
-		return Signer{}, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: errors.New("it is no PEM file"), Hint: "dossier tuf keygen makes one"}
+		return Signer{}, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: errors.New("it is no PEM file"), Hint: "dossier keygen makes one"}
 	}
 	kind := dossier.KindInvalid
 	if strings.Contains(block.Type, "ENCRYPTED") {
@@ -137,16 +137,6 @@ func ParsePublicKey(text []byte) (*metadata.Key, string, error) {
 		return nil, "", &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
 	}
 	return newKey(public)
-}
-
-// GenerateKey makes an ECDSA key on P-256 and returns it in PEM, encrypted with the password as
-// cosign does, with the public one in PEM.
-func GenerateKey(password []byte) (private, public []byte, err error) {
-	private, public, err = cryptoutils.GeneratePEMEncodedECDSAKeyPair(elliptic.P256(), cryptoutils.StaticPasswordFunc(password))
-	if err != nil {
-		return nil, nil, &dossier.Error{Kind: dossier.KindInternal, Op: "making key", Err: err}
-	}
-	return private, public, nil
 }
 
 // newOnlineKey makes an Ed25519 key for the server, kept as PKCS #8 in DER.

@@ -37,6 +37,8 @@ func scans() map[string]string {
 		"SELECT COUNT(*) FROM blob WHERE damage <> ''":                     "they are counted by an index that has no others",
 		"SELECT checked_at FROM blob ORDER BY":                             "the first of an index, and no more",
 		"SELECT prefix, max_bytes, bytes FROM quota ORDER":                 "all quotas are asked for, and the configuration lists them",
+		"SELECT prefix, name, online, due_at FROM tuf_prefix ORDER":        "all prefixes are asked for, and the configuration lists them",
+		"SELECT DISTINCT source FROM tuf_trusted":                          "all that is pinned is asked for: a few files of each",
 	}
 }
 

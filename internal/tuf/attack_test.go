@@ -1,0 +1,502 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package tuf
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"dossier.dev/dossier"
+)
+
+type (
+	rootFile  = metadata.Metadata[metadata.RootType]
+	stampFile = metadata.Metadata[metadata.TimestampType]
+	snapFile  = metadata.Metadata[metadata.SnapshotType]
+	roleFile  = metadata.Metadata[metadata.TargetsType]
+)
+
+// tagged is a world in which site:1 is signed online and app:1 by its owner, and both were verified.
+func tagged(t *testing.T) (w *world, site, app dossier.Digest) {
+	t.Helper()
+	w = newWorld(t)
+	site, app = w.push(testPrefix+"/site", "1", "site"), w.push(testPrefix+"/app", "1", "app")
+	w.releaseTag("1", app, 33)
+	w.step()
+	w.good(w.ask("site", "1", site))
+	w.good(w.ask("app", "1", app))
+	return w, site, app
+}
+
+func TestRollbackOfTimestamp(t *testing.T) {
+	w, site, _ := tagged(t)
+	old := w.file(Timestamp)
+	w.push(testPrefix+"/site", "2", "next")
+	w.step()
+	w.good(w.ask("site", "1", site))
+	w.web.replace("timestamp.json", old.Body)
+	w.bad(w.ask("site", "1", site), ReasonRollback)
+	// Another process with the same store knows it too, and the attack has changed nothing.
+	w.web.restore()
+	w.good(w.ask("site", "1", site))
+}
+
+// TestRollbackOfSnapshot: who has the online key names an older snapshot by a newer timestamp.
+func TestRollbackOfSnapshot(t *testing.T) {
+	w, site, _ := tagged(t)
+	old := w.file(Snapshot)
+	moved := w.push(testPrefix+"/site", "1", "moved")
+	w.step()
+	w.good(w.ask("site", "1", moved))
+	w.web.replace(fmt.Sprintf("%d.snapshot.json", old.Version), old.Body)
+	forge(w, Timestamp, "timestamp.json", func(m *stampFile) {
+		m.Signed.Version++
+		m.Signed.Meta[Snapshot+".json"] = &metadata.MetaFiles{Version: old.Version}
+	}, w.stolen())
+	w.bad(w.ask("site", "1", site), ReasonRollback)
+}
+
+// TestRollbackOfTargets: who has the online key makes a newer snapshot that names an older file of a
+// role, or none.
+func TestRollbackOfTargets(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(meta map[string]*metadata.MetaFiles, old int64)
+	}{
+		{"older version", func(meta map[string]*metadata.MetaFiles, old int64) {
+			meta["release.json"] = &metadata.MetaFiles{Version: old}
+		}},
+		{"gone", func(meta map[string]*metadata.MetaFiles, _ int64) { delete(meta, "release.json") }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w, _, app := tagged(t)
+			old := w.file("release")
+			next := w.push(testPrefix+"/app", "1", "fixed")
+			w.releaseTag("1", next, 35)
+			w.good(w.ask("app", "1", next))
+			w.web.replace(fmt.Sprintf("%d.release.json", old.Version), old.Body)
+			snapshot := forge(w, Snapshot, "", func(m *snapFile) {
+				m.Signed.Version++
+				tt.change(m.Signed.Meta, old.Version)
+			}, w.stolen())
+			forge(w, Timestamp, "timestamp.json", func(m *stampFile) {
+				m.Signed.Version++
+				m.Signed.Meta[Snapshot+".json"] = &metadata.MetaFiles{Version: snapshot.Version}
+			}, w.stolen())
+			w.bad(w.ask("app", "1", app), ReasonRollback)
+		})
+	}
+}
+
+// TestRollbackAfterRotation: owners have replaced the online key, so snapshots begin anew; their own
+// files still do not go back. The specification leaves that open.
+func TestRollbackAfterRotation(t *testing.T) {
+	w, _, app := tagged(t)
+	old := w.file("release")
+	next := w.push(testPrefix+"/app", "1", "fixed")
+	w.releaseTag("1", next, 35)
+	w.good(w.ask("app", "1", next))
+	w.rotateOnline()
+	w.web.replace(fmt.Sprintf("%d.release.json", old.Version), old.Body)
+	snapshot := forge(w, Snapshot, "", func(m *snapFile) {
+		m.Signed.Meta["release.json"] = &metadata.MetaFiles{Version: old.Version}
+	}, w.stolen())
+	forge(w, Timestamp, "timestamp.json", func(m *stampFile) {
+		m.Signed.Meta[Snapshot+".json"] = &metadata.MetaFiles{Version: snapshot.Version}
+	}, w.stolen())
+	w.bad(w.ask("app", "1", app), ReasonRollback)
+}
+
+// rotateOnline replaces the online key in root and targets.
+func (w *world) rotateOnline() {
+	w.Helper()
+	_, err := w.repo.NewOnlineKey(w.Context(), testPrefix)
+	w.must(err)
+	w.pass(time.Second)
+	s, err := w.repo.NewOnlineKey(w.Context(), testPrefix)
+	w.must(err)
+	text, err := PublicPEM(s.Key)
+	w.must(err)
+	_, err = w.ceremony.ChangeKeys(KeyChange{Role: Online, Add: text})
+	w.must(err)
+	w.sign(Root, w.root[1], w.root[2])
+	w.sign(Targets, w.targets)
+	w.publish()
+}
+
+// TestFreeze: who stands in between gives what was good for as long as he can.
+func TestFreeze(t *testing.T) {
+	w, site, _ := tagged(t)
+	w.web.replace("timestamp.json", w.file(Timestamp).Body)
+	w.pass(TimestampLife - time.Minute)
+	w.step()
+	w.good(w.ask("site", "1", site))
+	w.bad(w.ask("site", "1", site, func(q *Request) { q.MaxAge = 2 * time.Hour }), ReasonFreeze)
+	w.pass(2 * time.Minute)
+	w.bad(w.ask("site", "1", site), ReasonFreeze)
+	w.web.restore()
+	w.good(w.ask("site", "1", site))
+}
+
+// TestExpired: each file that is not the timestamp.
+func TestExpired(t *testing.T) {
+	w, _, app := tagged(t)
+	w.pass(TargetsLife + time.Hour)
+	w.step()
+	w.bad(w.ask("app", "1", app), ReasonExpired)
+	w.must(w.ceremony.Renew(Targets))
+	w.sign(Targets, w.targets)
+	w.must(w.ceremony.Renew("release"))
+	w.sign("release", w.release)
+	w.publish()
+	w.good(w.ask("app", "1", app))
+
+	w.pass(RootLife - TargetsLife)
+	w.step()
+	w.bad(w.ask("app", "1", app), ReasonExpired) // root
+	w.must(w.ceremony.Renew(Root))
+	w.sign(Root, w.root[0], w.root[2])
+	w.must(w.ceremony.Renew(Targets))
+	w.sign(Targets, w.targets)
+	w.must(w.ceremony.Renew("release"))
+	w.sign("release", w.release)
+	w.publish()
+	w.good(w.ask("app", "1", app))
+}
+
+// TestMixAndMatch: files that were each good, but not at the same time.
+func TestMixAndMatch(t *testing.T) {
+	w := newWorld(t)
+	site := w.push(testPrefix+"/site", "1", "site")
+	w.step()
+	old, oldBin := w.file(Snapshot), w.file(bin(testPrefix+"/site:1"))
+	moved := w.push(testPrefix+"/site", "1", "moved")
+	w.step()
+	now := w.file(Snapshot)
+	w.web.replace(fmt.Sprintf("%d.snapshot.json", now.Version), old.Body)
+	w.bad(w.ask("site", "1", site), ReasonMix)
+	w.web.restore()
+	newBin := w.file(oldBin.Role)
+	w.web.replace(fmt.Sprintf("%d.%s.json", newBin.Version, newBin.Role), oldBin.Body)
+	w.bad(w.ask("site", "1", site), ReasonMix)
+	w.web.restore()
+	w.good(w.ask("site", "1", moved))
+}
+
+// TestFastForward: who had the online key has signed the highest versions there are, and clients have
+// seen them. Owners replace the key, and clients go on.
+func TestFastForward(t *testing.T) {
+	w, site, _ := tagged(t)
+	snapshot := forge(w, Snapshot, "", func(m *snapFile) { m.Signed.Version = math.MaxInt32 }, w.stolen())
+	forge(w, Timestamp, "timestamp.json", func(m *stampFile) {
+		m.Signed.Version = math.MaxInt32
+		m.Signed.Meta[Snapshot+".json"] = &metadata.MetaFiles{Version: snapshot.Version}
+	}, w.stolen())
+	w.good(w.ask("site", "1", site))
+	w.web.restore()
+	w.bad(w.ask("site", "1", site), ReasonRollback)
+	w.rotateOnline()
+	w.good(w.ask("site", "1", site))
+	if v := trustedOf(w)[Timestamp].Version; v > 100 {
+		t.Errorf("version %d of timestamp is still kept", v)
+	}
+}
+
+// TestDuplicateKeysInThreshold: one owner's key under two IDs is one signature.
+func TestDuplicateKeysInThreshold(t *testing.T) {
+	w := newWorld(t)
+	body := w.rootFile(1)
+	root, err := parse[metadata.RootType](Root, body)
+	w.must(err)
+	one := w.root[0]
+	twin := *root.Signed.Keys[one.ID]
+	twin.UnrecognizedFields = map[string]any{"x": "another ID for the same key"}
+	root.Signed.Keys["00"+one.ID[2:]] = &twin
+	for _, list := range [][]string{{one.ID, one.ID}, {one.ID, "00" + one.ID[2:]}} {
+		root.Signed.Roles[Root].KeyIDs, root.Signed.Roles[Root].Threshold = list, 2
+		root.ClearSignatures()
+		_, err := root.Sign(one.Signer)
+		w.must(err)
+		if list[0] != list[1] {
+			_, err := root.Sign(one.Signer)
+			w.must(err)
+			root.Signatures[1].KeyID = list[1]
+		}
+		forged, err := encode(Root, root)
+		w.must(err)
+		r := w.ask("site", "1", "", func(q *Request) { q.Root = forged.Body })
+		w.bad(r, ReasonThreshold)
+	}
+}
+
+func TestThreshold(t *testing.T) {
+	w, site, _ := tagged(t)
+	stranger := newOwner(t)
+	forge(w, Timestamp, "timestamp.json", func(m *stampFile) { m.Signed.Version++ }, stranger.Signer)
+	w.bad(w.ask("site", "1", site), ReasonThreshold)
+	w.web.restore()
+	// A next root that one owner has signed instead of two.
+	forge(w, Root, "", func(m *rootFile) { m.Signed.Version++ }, w.root[0].Signer)
+	w.bad(w.ask("site", "1", site), ReasonThreshold)
+	w.web.restore()
+	// One that its own owners have signed, but not those before it.
+	a, b := newOwner(t), newOwner(t)
+	forge(w, Root, "", func(m *rootFile) {
+		m.Signed.Version++
+		m.Signed.Keys[a.ID], m.Signed.Keys[b.ID] = a.Key, b.Key
+		m.Signed.Roles[Root].KeyIDs = []string{a.ID, b.ID}
+	}, a.Signer, b.Signer)
+	w.bad(w.ask("site", "1", site), ReasonThreshold)
+}
+
+func TestEndlessData(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		limit int
+	}{{"timestamp.json", MaxTimestamp}, {"2.root.json", MaxRoot}} {
+		w, site, _ := tagged(t)
+		w.web.replace(tt.name, []byte(strings.Repeat(" ", tt.limit+1)))
+		w.bad(w.ask("site", "1", site), ReasonSize)
+	}
+	// The timestamp says how long the snapshot is.
+	w := newWorld(t)
+	site := w.push(testPrefix+"/site", "1", "site")
+	w.step()
+	f := w.file(Snapshot)
+	w.web.replace(fmt.Sprintf("%d.snapshot.json", f.Version), append(f.Body, ' '))
+	w.bad(w.ask("site", "1", site), ReasonSize)
+}
+
+// TestPathTraversal: names that lead elsewhere are neither asked for, nor published, nor served.
+func TestPathTraversal(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"../etc", "team/web/../../etc", "/team/web", "team//web", "team/web/.", `team\web`, "team/web/%2e%2e/x", "Team/web"} {
+		if _, err := w.verifier().Verify(t.Context(), Request{Source: testSource, Repository: name, Tag: "1", Root: w.rootFile(1)}); dossier.KindOf(err) != dossier.KindInvalid {
+			t.Errorf("asking for %q: %v", name, err)
+		}
+		m := metadata.Targets(w.now().Add(time.Hour))
+		m.Signed.Targets[name+":1"] = &metadata.TargetFiles{Length: 1, Hashes: metadata.Hashes{"sha256": make([]byte, 32)}}
+		f, err := sign("release", m, w.release.Signer)
+		w.must(err)
+		err = w.repo.Publish(t.Context(), testPrefix, Publication{Roles: map[string][]byte{"release": f.Body}})
+		if dossier.KindOf(err) != dossier.KindInvalid {
+			t.Errorf("publishing %q: %v", name, err)
+		}
+	}
+	hash := strings.Repeat("0", 64)
+	for _, file := range []string{"targets/../timestamp.json", "targets/team/web/../" + hash + ".x:1", "targets/other/" + hash + ".x:1", "..%2f1.root.json", "0.root.json", "1.../root.json", "1.online.pub"} {
+		if _, err := (&Handler{Repository: w.repo}).read(t.Context(), testPrefix, file); dossier.KindOf(err) != dossier.KindNotFound {
+			t.Errorf("reading %q: %v", file, err)
+		}
+	}
+}
+
+// TestSharedRoleName: two roles delegate to one name, each with a key of its own. go-tuf keeps what it
+// read under the name, and would believe the one delegator's file for the other.
+func TestSharedRoleName(t *testing.T) {
+	w, site, _ := tagged(t)
+	// As publication: refused.
+	err := w.ceremony.edit(Targets, func(m *roleFile) error {
+		d := m.Signed.Delegations
+		d.Roles = append(d.Roles, d.Roles[0])
+		return nil
+	})
+	w.must(err)
+	w.sign(Targets, w.targets)
+	if err := w.tryPublish(); dossier.KindOf(err) != dossier.KindInvalid || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("publishing: %v", err)
+	}
+	// As served by somebody else's repository: the online role delegates to the owner's role, by the online key.
+	thief := w.stolen()
+	online := forge(w, Online, "", func(m *roleFile) {
+		m.Signed.Version++
+		m.Signed.Delegations = &metadata.Delegations{
+			Keys:  map[string]*metadata.Key{thief.ID: thief.Key},
+			Roles: []metadata.DelegatedRole{{Name: "release", KeyIDs: []string{thief.ID}, Threshold: 1, Paths: []string{testPrefix + "/site:*"}}},
+		}
+	}, thief)
+	w.forgeAround(map[string]int64{Online: online.Version})
+	w.bad(w.ask("site", "1", site), ReasonShared)
+}
+
+// forgeAround makes snapshot and timestamp name other versions of roles.
+func (w *world) forgeAround(versions map[string]int64) {
+	w.Helper()
+	snapshot := forge(w, Snapshot, "", func(m *snapFile) {
+		m.Signed.Version++
+		for role, version := range versions {
+			m.Signed.Meta[role+".json"] = &metadata.MetaFiles{Version: version}
+		}
+	}, w.stolen())
+	forge(w, Timestamp, "timestamp.json", func(m *stampFile) {
+		m.Signed.Version++
+		m.Signed.Meta[Snapshot+".json"] = &metadata.MetaFiles{Version: snapshot.Version}
+	}, w.stolen())
+}
+
+// TestWrongLength: what is signed is the length as well.
+func TestWrongLength(t *testing.T) {
+	w, _, app := tagged(t)
+	w.bad(w.ask("app", "1", app, func(q *Request) { q.Length = 32 }), ReasonLength)
+	w.good(w.ask("app", "1", app, func(q *Request) { q.Length = 33 }))
+	if err := w.ceremony.AddTarget("release", testPrefix+"/app:1", app, 0); dossier.KindOf(err) != dossier.KindInvalid {
+		t.Errorf("a length of 0: %v", err)
+	}
+}
+
+// TestStolenOnlineKey: who has the server cannot sign what an owner does.
+func TestStolenOnlineKey(t *testing.T) {
+	w, _, app := tagged(t)
+	evil := dossier.FromBytes([]byte("evil"))
+	target, err := newTarget(testPrefix+"/app:1", evil, 4, w.now())
+	w.must(err)
+	thief := w.stolen()
+	put := func(m *roleFile) {
+		m.Signed.Version++
+		m.Signed.Targets[testPrefix+"/app:1"] = target
+	}
+	// As the owner's role.
+	f := forge(w, "release", "", put, thief)
+	w.forgeAround(map[string]int64{"release": f.Version})
+	w.bad(w.ask("app", "1", evil), ReasonThreshold)
+	w.web.restore()
+	w.client = openStore(t, w.now) // the one before has seen what the thief has signed
+	// As targets.
+	f = forge(w, Targets, "", put, thief)
+	w.forgeAround(map[string]int64{Targets: f.Version})
+	w.bad(w.ask("app", "1", evil), ReasonThreshold)
+	w.web.restore()
+	w.client = openStore(t, w.now)
+	// In a bin: the owner's role goes before it, and is terminating.
+	name := bin(testPrefix + "/app:1")
+	m := metadata.Targets(w.now().Add(time.Hour))
+	m.Signed.Targets[testPrefix+"/app:1"] = target
+	file, err := sign(name, m, thief)
+	w.must(err)
+	w.web.replace("1."+name+".json", file.Body)
+	w.forgeAround(map[string]int64{name: 1})
+	w.bad(w.ask("app", "1", evil), ReasonDigest)
+	w.good(w.ask("app", "1", app))
+	// As a publication.
+	for _, role := range []string{"release", Targets} {
+		w.web.restore()
+		f := forge(w, role, "x", put, thief)
+		if err := w.repo.Publish(t.Context(), testPrefix, Publication{Roles: map[string][]byte{role: f.Body}}); dossier.KindOf(err) != dossier.KindDenied {
+			t.Errorf("publishing %s: %v", role, err)
+		}
+	}
+}
+
+// TestOnlineKeyIsNoOwners: owners who let the server's key sign for a role of theirs get what they have: online.
+func TestOnlineKeyIsNoOwners(t *testing.T) {
+	w := newWorld(t)
+	thief := w.stolen()
+	text, err := PublicPEM(thief.Key)
+	w.must(err)
+	w.must(w.ceremony.Delegate(Delegation{Role: "nightly", Repositories: []string{testPrefix + "/night"}, Keys: [][]byte{text}}))
+	w.sign(Targets, w.targets)
+	d := dossier.FromBytes([]byte("night"))
+	w.must(w.ceremony.AddTarget("nightly", testPrefix+"/night:1", d, 5))
+	w.sign("nightly", owner{Signer: thief})
+	w.publish()
+	r := w.ask("night", "1", d)
+	w.good(r)
+	if r.SignedBy != ByOnline {
+		t.Errorf("signed by %q", r.SignedBy)
+	}
+}
+
+// TestClockGoesBack: who puts the clock back makes nothing good again.
+func TestClockGoesBack(t *testing.T) {
+	w, site, _ := tagged(t)
+	old := w.file(Timestamp)
+	w.pass(TimestampLife + time.Hour)
+	w.step()
+	w.good(w.ask("site", "1", site))
+	w.pass(-TimestampLife - time.Hour) // now the old one has not expired
+	w.web.replace("timestamp.json", old.Body)
+	w.bad(w.ask("site", "1", site), ReasonClock)
+	offline := w.verifier()
+	offline.Source = nil
+	r, err := offline.Verify(t.Context(), Request{Source: testSource, Repository: testPrefix + "/site", Tag: "1", Digest: site})
+	w.must(err)
+	w.bad(r, ReasonClock)
+	// Clocks that differ a little are nothing.
+	w.pass(TimestampLife + time.Hour - maxSkew)
+	w.web.restore()
+	w.good(w.ask("site", "1", site))
+}
+
+func TestOffline(t *testing.T) {
+	w, site, app := tagged(t)
+	w.pass(TimestampLife - time.Minute)
+	v := w.verifier()
+	v.Source = nil
+	ask := func(name string, d dossier.Digest) Result {
+		t.Helper()
+		r, err := v.Verify(t.Context(), Request{Source: testSource, Repository: testPrefix + "/" + name, Tag: "1", Digest: d})
+		w.must(err)
+		return r
+	}
+	r := ask("site", site)
+	w.good(r)
+	if !r.Offline {
+		t.Error("it does not say that nobody was asked")
+	}
+	w.good(ask("app", app))
+	w.bad(ask("other", site), ReasonUnknown) // its bin is not in the snapshot
+	w.web.mu.Lock()
+	w.web.down = true // and a repository that is away is as if offline
+	w.web.mu.Unlock()
+	r = w.ask("site", "1", site)
+	w.good(r)
+	if !r.Offline {
+		t.Error("it does not say that nobody answered")
+	}
+	w.pass(2 * time.Minute)
+	w.bad(ask("site", site), ReasonFreeze)
+	if r, err := (Verifier{Store: openStore(t, w.now), Now: w.now}).Verify(t.Context(), Request{Source: testSource, Repository: testPrefix, Tag: "1", FirstUse: true}); err != nil || r.Reason != ReasonUnreachable {
+		t.Errorf("nothing is kept: %+v, %v", r, err)
+	}
+}
+
+func TestPinning(t *testing.T) {
+	w, site, _ := tagged(t)
+	other := newWorld(t)
+	w.bad(w.ask("site", "1", site, func(q *Request) { q.Root = other.rootFile(1) }), ReasonRoot)
+	w.good(w.ask("site", "1", site, func(q *Request) { q.Root = nil }))
+	fresh := Verifier{Store: openStore(t, w.now), Now: w.now, Source: w.verifier().Source}
+	q := Request{Source: testSource, Repository: testPrefix + "/site", Tag: "1", Digest: site}
+	r, err := fresh.Verify(t.Context(), q)
+	w.must(err)
+	w.bad(r, ReasonRoot)
+	q.FirstUse = true
+	r, err = fresh.Verify(t.Context(), q)
+	w.must(err)
+	w.good(r)
+	if r.Pinned != "first use" {
+		t.Errorf("pinned is %q", r.Pinned)
+	}
+	// A root is for its prefix: it cannot speak for another that has the same owners.
+	q.Source, q.Repository = testRegistry+"/team/other", "team/other/site"
+	r, err = Verifier{Store: openStore(t, w.now), Now: w.now, Source: fresh.Source}.Verify(t.Context(), q)
+	w.must(err)
+	w.bad(r, ReasonRoot)
+}
+
+// TestAgeUnknown: a timestamp of somebody else's server does not say when it was signed.
+func TestAgeUnknown(t *testing.T) {
+	w, site, _ := tagged(t)
+	forge(w, Timestamp, "timestamp.json", func(m *stampFile) {
+		m.Signed.Version++
+		m.Signed.UnrecognizedFields = nil
+	}, w.stolen())
+	w.good(w.ask("site", "1", site))
+	w.bad(w.ask("site", "1", site, func(q *Request) { q.MaxAge = time.Hour }), ReasonAge)
+}
