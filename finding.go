@@ -21,6 +21,7 @@ type Finding struct {
 	Notes    []string  `json:"notes,omitempty"`   // for people: what else the advisories say of it
 	Exploit  *Exploit  `json:"exploit,omitempty"` // nil: nobody tells; matching leaves it so
 	Remedy   *Remedy   `json:"remedy,omitempty"`  // what to do; nil: nobody asked, as in matching
+	Since    time.Time `json:"since,omitzero"`    // from when on a store has known it of the package; zero: nobody kept it
 	Proof    []Proof   `json:"proof"`             // at least one
 }
 

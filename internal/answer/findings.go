@@ -113,6 +113,7 @@ func (g *gatherer) findings(ctx context.Context, in inside, p Policy) (dossier.F
 	}
 	for _, h := range held {
 		f := h.Finding
+		f.Since = h.Since
 		f.Package.Layer, f.Package.Path = h.Layer, h.Path
 		out.Findings = append(out.Findings, f)
 	}

@@ -37,7 +37,7 @@ func dossierArchitecture() architecture {
 			{"faces", []string{"internal/api"}},
 			{"proofs", []string{"internal/proof"}},
 			{"answers", []string{"internal/answer", "internal/render"}},
-			{"work", []string{"internal/ingest", "internal/registry", "internal/scan", "internal/finding"}},
+			{"work", []string{"internal/ingest", "internal/registry", "internal/scan", "internal/finding", "internal/notify"}},
 			{"recording", []string{"internal/audit", "internal/record", "internal/feed", "internal/translog"}},
 			{"reading evidence", []string{"internal/contents", "internal/origin", "internal/trust"}},
 			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory", "internal/vex", "internal/tuf"}},

@@ -68,6 +68,7 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			env.Setenv("KUBECONFIG", filepath.Join(env.WorkDir, "kubeconfig"))
 			registries := map[string]*testimage.Registry{}
 			env.Values[registriesKey{}] = registries
+			env.Values[receiversKey{}] = map[string]*receiver{}
 			env.Defer(func() {
 				for _, r := range registries {
 					if err := r.Close(); err != nil {
@@ -101,6 +102,8 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			"trust":     scriptTrust,
 			"replace":   scriptReplace,
 			"key":       scriptKey,
+			"receiver":  scriptReceiver,
+			"received":  scriptReceived,
 
 			"eventually": scriptEventually,
 		},

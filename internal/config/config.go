@@ -38,6 +38,8 @@ type File struct {
 	Advisories Advisories `yaml:"advisories"`
 	Log        Log        `yaml:"log"`
 	Traces     Traces     `yaml:"traces"`
+
+	Notifications Notifications `yaml:"notifications"`
 }
 
 // Log says what is logged, and how.

@@ -69,6 +69,9 @@ func (f *File) resolve(dir string) {
 	for i := range f.Registry.Upstreams {
 		paths = append(paths, &f.Registry.Upstreams[i].Credentials)
 	}
+	for i := range f.Notifications.Targets {
+		paths = append(paths, &f.Notifications.Targets[i].Secret, &f.Notifications.Targets[i].CA)
+	}
 	if !strings.Contains(f.Advisories.Base, "://") {
 		paths = append(paths, &f.Advisories.Base)
 	}

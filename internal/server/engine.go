@@ -46,6 +46,7 @@ type Config struct {
 	// Revive makes jobs that were parked run again when something asks anew.
 	Revive bool
 	Policy answer.Policy
+	Gather time.Duration // for which changes are gathered that others are told; 0: notify's default
 
 	Workers int           // of ingest; 0: its default
 	Lease   time.Duration // of ingest; 0: its default
@@ -115,12 +116,13 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		},
 	}
 	e.images.Kept = e.kept
-	e.store = traced{signalling{counting{db, e.facts}, e.changed}}
+	outbox := c.outbox()
+	e.store = traced{signalling{counting{outbox.Watch(db), e.facts}, e.changed}}
 	e.advisories = e.store
 	if c.Database == "" {
 		e.advisories = signalling{advisories, e.changed}
 	}
-	e.findings = finding.Keeper{Store: e.store, Advisories: advisories}
+	e.findings = finding.Keeper{Store: e.store, Advisories: advisories, Changed: outbox.Findings}
 	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now, Order: match.Compare}
 	if c.Database == "" {
 		e.Advisories = advisories

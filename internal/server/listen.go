@@ -18,6 +18,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/api"
 	"dossier.dev/dossier/internal/config"
+	"dossier.dev/dossier/internal/notify"
 	"dossier.dev/dossier/internal/registry/access"
 )
 
@@ -47,6 +48,10 @@ type ServeConfig struct {
 
 	Registry   config.Registry
 	Advisories config.Advisories
+	// Notifications says who is told what changes, NotifyPoll after what time it is
+	// looked for something to tell; 0: notify's default.
+	Notifications config.Notifications
+	NotifyPoll    time.Duration
 	// AccessLog logs every request. Traces sends spans of them to a collector.
 	AccessLog bool
 	Traces    config.Traces
@@ -82,6 +87,7 @@ func (c ServeConfig) Validate() error {
 	}
 	c.validateAdvisories(fault)
 	c.validateWitnesses(fault)
+	notify.Check(c.Notifications, c.Offline, fault)
 	if !c.Registry.Off {
 		c.validateRegistry(fault)
 		for _, u := range c.upstreams() {

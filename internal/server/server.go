@@ -19,6 +19,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/answer"
 	"dossier.dev/dossier/internal/api"
+	"dossier.dev/dossier/internal/notify"
 	"dossier.dev/dossier/internal/registry/access"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/translog"
@@ -53,6 +54,8 @@ type server struct {
 	log      *ownLog      // nil: no key to sign with
 	witness  http.Handler // nil: it is none
 	tuf      *ownTUF      // nil: no prefix has metadata
+	notifier *notify.Service
+	telling  task // the work of notifier
 	tracing  *tracing
 }
 
@@ -78,6 +81,7 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 		return err
 	}
 	c.Policy.MaxFeedAge = cmp.Or(c.Policy.MaxFeedAge, c.Advisories.MaxAge)
+	c.Gather = c.Notifications.Gather
 	engine, err := Open(ctx, c.Config)
 	if err != nil {
 		return err
@@ -105,7 +109,7 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 // newServer wires a server that will listen on addr.
 func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr net.Addr) (*server, error) {
 	s := &server{config: c, entrance: a, engine: e, workers: task{name: "reading images", log: e.config.Logger},
-		matching: task{name: "comparing packages with advisories", log: e.config.Logger}}
+		matching: task{name: "comparing packages with advisories", log: e.config.Logger}, telling: task{name: "telling others", log: e.config.Logger}}
 	checks := []api.Check{{Name: "store", Ready: e.ready}, {Name: "workers", Ready: s.workers.ready}, {Name: "findings", Ready: s.matching.ready}}
 	if !c.NoCluster && !c.Offline {
 		s.follower = newFollower(e, c.Cluster, !c.Registry.Off && !c.Registry.Care.Off)
@@ -131,6 +135,12 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 	}
 	registry := prometheus.NewRegistry()
 	register(registry, s)
+	if s.notifier, err = openNotifier(ctx, c, e); err != nil {
+		return nil, err
+	}
+	if s.notifier != nil {
+		registry.MustRegister(newNotifyCollector(s.notifier, e))
+	}
 	var upstreams func() []dossier.Upstream
 	var carer api.Carer
 	if !c.Registry.Off {
@@ -221,6 +231,9 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 		})
 	}
 	group.Go(func() error { return s.matching.keep(ctx, s.match) })
+	if s.notifier != nil {
+		group.Go(func() error { return s.telling.keep(ctx, s.notifier.Run) })
+	}
 	if s.config.Advisories.Base != "" {
 		group.Go(func() error {
 			(&feedSchedule{engine: s.engine, config: s.config.Advisories, failed: map[string]time.Time{}}).run(ctx)

@@ -65,6 +65,8 @@ type Reader interface {
 	QuotaReader
 	TUFReader
 	TUFTrustReader
+	ToldReader
+	DeliveryReader
 }
 
 // Tx reads and writes every topic within one transaction. It sees its own
@@ -95,6 +97,8 @@ type Tx interface {
 	QuotaWriter
 	TUFWriter
 	TUFTrustWriter
+	ToldWriter
+	DeliveryWriter
 }
 
 // FactWriter writes facts. Only the packages ingest and registry use it.

@@ -36,6 +36,8 @@ func scans() map[string]string {
 		"SELECT cluster, part, scope, at, problem FROM listing":            "there are a few for each cluster",
 		"SELECT COUNT(*) FROM blob WHERE damage <> ''":                     "they are counted by an index that has no others",
 		"SELECT checked_at FROM blob ORDER BY":                             "the first of an index, and no more",
+		"SELECT target, parked, COUNT(*)":                                  "deliveries are counted, for metrics; those that arrived are gone",
+		"SELECT DISTINCT cluster, namespace FROM told":                     "all are asked for, seldom",
 		"SELECT prefix, max_bytes, bytes FROM quota ORDER":                 "all quotas are asked for, and the configuration lists them",
 		"SELECT prefix, name, online, due_at FROM tuf_prefix ORDER":        "all prefixes are asked for, and the configuration lists them",
 		"SELECT DISTINCT source FROM tuf_trusted":                          "all that is pinned is asked for: a few files of each",

@@ -39,6 +39,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Run", runCases()},
 		{"Job", jobCases()},
 		{"Notice", noticeCases()},
+		{"Notify", notifyCases()},
 		{"Blob", blobCases()},
 		{"Quota", quotaCases()},
 		{"Registry", registryCases()},
