@@ -98,6 +98,9 @@ type Found struct {
 	FirstSeen time.Time `json:"firstSeen,omitzero"`
 	// Packages are those of the image that the term means, at most FoundPackages.
 	Packages []PackageAt `json:"packages,omitempty"`
+	// Suppressed says, when a vulnerability was searched for, who says that it does
+	// not count in the image; empty: it counts.
+	Suppressed []Triage `json:"suppressed,omitempty"`
 }
 
 // FoundPackages is how many packages of one image a search lists at most.

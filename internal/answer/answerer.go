@@ -28,12 +28,13 @@ type Answerer struct {
 	// Advisories has the advisories with which packages were compared. nil: Store.
 	Advisories store.Store
 	Exposures  *Exposures // nil: nothing is remembered from one answer to the next
+	Triage     *Triage    // what somebody says of findings; nil: nobody does
 }
 
 // gatherer returns one that reads from a state of the store.
 func (a Answerer) gatherer(r store.Reader, at dossier.Times) *gatherer {
 	g := newGatherer(r, at, a.now())
-	g.advisories, g.remembered = a.Advisories, a.Exposures
+	g.advisories, g.remembered, g.triage = a.Advisories, a.Exposures, a.Triage
 	return g
 }
 

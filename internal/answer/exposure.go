@@ -18,6 +18,8 @@ type Exposure struct {
 	On              dossier.Digest  `json:"on"`              // its manifest
 	Vulnerabilities []Vulnerability `json:"vulnerabilities"` // each once, by ID
 	Packages        []Compared      `json:"packages"`        // all that it holds, those together of which the same is to be said
+	// Suppressed are vulnerabilities that somebody says do not count, each once.
+	Suppressed []SuppressedVulnerability `json:"suppressed,omitempty"`
 }
 
 // Vulnerability is one that packages of a platform have.
@@ -76,8 +78,12 @@ func (b *batch) addExposures(ctx context.Context) error {
 		e := &b.evidence[p.evidence]
 		e.Feeds = b.feeds
 		e.Exposures = append(e.Exposures, b.exposureOf(p.manifest, p.sets))
+		b.sets[p.manifest] = p.sets
 	}
-	return b.markExploited(ctx)
+	if err := b.markExploited(ctx); err != nil {
+		return err
+	}
+	return b.triageExposures(ctx)
 }
 
 // setsOf returns the sets of packages of an image.

@@ -16,6 +16,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/scan"
 	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/vex"
 )
 
 // Findings lists what advisories say of what an image holds. Errors are those of
@@ -42,6 +43,7 @@ type inside struct {
 	contents dossier.Contents
 	sets     []dossier.Digest
 	bases    map[dossier.Digest]string // the known image that brought a layer, by layer
+	subject  vex.Subject
 }
 
 // inImage finds the platform of an image that is meant, and calls f with it.
@@ -74,7 +76,7 @@ func (a Answerer) inImage(ctx context.Context, q dossier.FindingQuery, d dossier
 			return &dossier.Error{Kind: dossier.KindCorrupt, Op: "reading the contents of", Subject: string(in.platform.Manifest), Err: body.err}
 		}
 		in.contents, in.sets = body.contents, setsOf(&body.contents)
-		in.bases = baseOfLayers(evidence[0].Bases, in)
+		in.bases, in.subject = baseOfLayers(evidence[0].Bases, in), subjectOf(&evidence[0], in.platform)
 		return f(g, in)
 	})
 }
@@ -121,6 +123,9 @@ func (g *gatherer) findings(ctx context.Context, in inside, p Policy) (dossier.F
 		return out, err
 	}
 	slices.SortFunc(out.Findings, scan.Compare)
+	if err := g.triageFindings(ctx, &out, in); err != nil {
+		return out, err
+	}
 	scan.Advise(&out, in.bases)
 	return out, nil
 }

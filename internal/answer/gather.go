@@ -31,6 +31,7 @@ type gatherer struct {
 
 	advisories store.Store       // nil: r has them
 	remembered *Exposures        // may be nil
+	triage     *Triage           // may be nil
 	matched    *store.MatchState // nil: not read yet
 	feeds      []dossier.Feed    // of matched
 }
@@ -90,13 +91,13 @@ func (g *gatherer) asSeenThen(t dossier.TagInterval) dossier.TagInterval {
 
 // gather reads the evidence about images in as few queries as it can.
 func (g *gatherer) gather(ctx context.Context, roots []root, with *Parser) ([]Evidence, error) {
-	b := batch{gatherer: g, evidence: make([]Evidence, len(roots)), parser: with}
+	b := batch{gatherer: g, evidence: make([]Evidence, len(roots)), parser: with, sets: map[dossier.Digest][]dossier.Digest{}}
 	for i, root := range roots {
 		b.evidence[i] = Evidence{Subject: root.digest, AsOf: g.asOf}
 	}
 	b.addPlaces(roots)
 	steps := []func(context.Context) error{
-		b.addImages, b.addFacts, b.addExposures, b.addNames, b.addTags, b.addRequests, b.addRuns, b.addBases,
+		b.addImages, b.addFacts, b.addNames, b.addTags, b.addExposures, b.addRequests, b.addRuns, b.addBases,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
@@ -111,6 +112,7 @@ type batch struct {
 	*gatherer
 	evidence []Evidence
 	configs  map[dossier.Digest]*parsed
+	sets     map[dossier.Digest][]dossier.Digest // of packages, by manifest
 	parser   *Parser
 }
 

@@ -172,7 +172,7 @@ func TestDetailsAreSpecified(t *testing.T) {
 		dossier.What:            "created description distribution licenses main missed name os packages title version",
 		dossier.Origin:          "authors baseDigest baseName builder firstSeen revision source tag vendor",
 		dossier.Rebuild:         "arguments base baseDigest builder gaps instructions revision source",
-		dossier.Vulnerabilities: "exploited feeds missed notAssessable severities worst",
+		dossier.Vulnerabilities: "exploited feeds missed notAssessable severities suppressed worst",
 		dossier.Currency:        "checked created digests moved mutable pullPolicy tag",
 	}
 	for _, c := range judgeCases() {

@@ -185,6 +185,7 @@ func (a Answerer) findVulnerable(ctx context.Context, r store.Reader, id string,
 		}
 	}
 	hits.more = len(known) >= maxPackages
+	hits.findings = byID
 	return hits, hits.hold(ctx, r, ids, limit, func(id int64) (dossier.Package, store.Term) {
 		f := byID[id]
 		p := f.Finding.Package.Package
@@ -195,6 +196,7 @@ func (a Answerer) findVulnerable(ctx context.Context, r store.Reader, id string,
 // hold notes which manifests have packages, and what was found in each first.
 func (hits *packageHits) hold(ctx context.Context, r store.Reader, ids []int64, limit int, of func(int64) (dossier.Package, store.Term)) error {
 	holders, err := r.PackageHolders(ctx, ids, limit)
+	hits.holders = holders
 	for _, h := range holders {
 		p, term := of(h.Package)
 		list := hits.at[h.Manifest]
@@ -214,6 +216,9 @@ type packageHits struct {
 	at    map[dossier.Digest][]dossier.PackageAt
 	terms []store.TermHit
 	more  bool // than were looked for
+
+	holders  []store.PackageHolder
+	findings map[int64]store.KnownFinding // of the vulnerability that was searched for, by package
 }
 
 // distinctPackages drops doubles, as the platforms of an image have them, and

@@ -5,9 +5,6 @@ package answer
 
 import (
 	"context"
-	"encoding/json"
-	"slices"
-	"strings"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
@@ -18,31 +15,9 @@ import (
 // once, and in a sentence each those that are there and cannot be read.
 func (a Answerer) VEX(ctx context.Context, on []dossier.Digest) (documents []vex.Source, problems []string, err error) {
 	err = a.Store.View(ctx, func(r store.Reader) error {
-		documents, problems = nil, nil
-		seen := map[dossier.Digest]bool{}
-		for f, err := range r.Holding(ctx, distinct(on), dossier.Times{}, dossier.FactAttachedVEX) {
-			if err != nil {
-				return err
-			}
-			var about dossier.AttachedVEX
-			if json.Unmarshal(f.Body, &about) != nil || seen[about.Document] {
-				continue
-			}
-			seen[about.Document] = true
-			where := "attached (" + about.How + ") " + about.Document.Short()
-			d, problem, err := vexDocument(ctx, r, about)
-			if err != nil {
-				return err
-			}
-			if problem != "" {
-				problems = append(problems, "VEX document "+where+" was not read: "+problem)
-				continue
-			}
-			documents = append(documents, vex.Source{Document: d, Where: where})
-		}
-		return nil
+		documents, problems, err = a.gatherer(r, dossier.Times{}).attachedVEX(ctx, on)
+		return err
 	})
-	slices.SortFunc(documents, func(a, b vex.Source) int { return strings.Compare(string(a.SHA256), string(b.SHA256)) })
 	return documents, problems, err
 }
 

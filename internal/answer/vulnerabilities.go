@@ -20,7 +20,7 @@ const maxWorst = 10
 
 // judgeVulnerabilities follows docs/spec/answers.md, "vulnerabilities".
 func judgeVulnerabilities(s *survey) dossier.Answer {
-	d := s.draft("severities", "exploited", "worst", "notAssessable", "feeds", "missed")
+	d := s.draft("severities", "exploited", "worst", "suppressed", "notAssessable", "feeds", "missed")
 	if s.unread() {
 		return d.unknown(s.whyUnread())
 	}
@@ -38,6 +38,9 @@ func judgeVulnerabilities(s *survey) dossier.Answer {
 	}
 	if worst := x.worst(); len(worst) > 0 {
 		d.set("worst", x.found(worst))
+	}
+	if n := len(x.suppressed); n > 0 {
+		d.set("suppressed", x.found(x.suppressed[:min(n, maxWorst)]))
 	}
 	if len(x.unassessed) > 0 {
 		d.set("notAssessable", x.found(x.unassessed))
@@ -81,6 +84,7 @@ type exposed struct {
 	vulnerabilities []Vulnerability // each once, the worst first
 	counts          map[dossier.Severity]int
 	exploited       []string // IDs
+	suppressed      []suppressed
 	packages        int
 	assessed        int // packages of which something can be said
 	pending         int // packages that were not compared yet
@@ -143,6 +147,7 @@ func (s *survey) expose() *exposed {
 			}
 		}
 	}
+	x.addSuppressed(s.exposed, byID)
 	x.vulnerabilities = slices.SortedFunc(maps.Values(byID), worseFirst)
 	for _, v := range x.vulnerabilities {
 		x.counts[v.Severity]++
@@ -248,8 +253,12 @@ func (x *exposed) summary() string {
 		}
 		parts = append(parts, fmt.Sprintf("%d %s", others, what))
 	}
+	aside := ""
+	if n := len(x.suppressed); n > 0 {
+		aside = fmt.Sprintf("; %d suppressed", n)
+	}
 	if len(parts) == 0 {
-		return "none known"
+		return "none known" + aside
 	}
 	fixable := 0
 	for _, v := range x.vulnerabilities {
@@ -257,7 +266,7 @@ func (x *exposed) summary() string {
 			fixable += number(v.Fixable)
 		}
 	}
-	return fmt.Sprintf("%s; %d fixable", strings.Join(parts, ", "), fixable)
+	return fmt.Sprintf("%s; %d fixable%s", strings.Join(parts, ", "), fixable, aside)
 }
 
 // unassessedNext says what there is to do about packages of which nothing can be

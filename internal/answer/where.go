@@ -44,8 +44,10 @@ func (a Answerer) Where(ctx context.Context, term string, limit int) (dossier.Fo
 		}
 		list.Truncated = list.Truncated || len(hits) >= 4*limit || packages.more
 		g := a.gatherer(r, dossier.Times{})
-		list.Found, err = g.describe(ctx, found, packages.at)
-		return err
+		if list.Found, err = g.describe(ctx, found, packages.at); err != nil {
+			return err
+		}
+		return g.triageFound(ctx, list.Found, packages)
 	})
 	return list, err
 }

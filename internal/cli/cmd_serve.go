@@ -180,8 +180,8 @@ func (p *program) serve(ctx context.Context, flags *pflag.FlagSet, opt serveOpti
 			Kubeconfig: file.Cluster.Kubeconfig, Context: file.Cluster.Context, Namespaces: file.Cluster.Namespaces, Selector: file.Cluster.Selector,
 		},
 		TLSCert: file.TLS.Cert, TLSKey: file.TLS.Key, TokenFile: file.TokenFile, LogKey: file.LogKey, Witness: file.Witness, Witnesses: file.Witnesses, Registry: file.Registry, Advisories: file.Advisories,
-		Notifications: file.Notifications,
-		AccessLog:     file.Log.Access, Traces: file.Traces,
+		Notifications: file.Notifications, Triage: file.Triage,
+		AccessLog: file.Log.Access, Traces: file.Traces,
 		Build: server.Build{Version: v.Version, Revision: v.Revision},
 	}
 	c.Data, c.Database, c.Offline, c.PlainHTTP, c.RegistryCA = file.Data, file.Database, file.Offline, file.PlainHTTP, file.RegistryCA

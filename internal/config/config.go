@@ -40,6 +40,7 @@ type File struct {
 	Traces     Traces     `yaml:"traces"`
 
 	Notifications Notifications `yaml:"notifications"`
+	Triage        Triage        `yaml:"triage"`
 }
 
 // Log says what is logged, and how.

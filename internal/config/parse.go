@@ -69,6 +69,11 @@ func (f *File) resolve(dir string) {
 	for i := range f.Registry.Upstreams {
 		paths = append(paths, &f.Registry.Upstreams[i].Credentials)
 	}
+	for _, list := range [][]string{f.Triage.VEX, f.Triage.Ignore} {
+		for i := range list {
+			paths = append(paths, &list[i])
+		}
+	}
 	for i := range f.Notifications.Targets {
 		paths = append(paths, &f.Notifications.Targets[i].Secret, &f.Notifications.Targets[i].CA)
 	}

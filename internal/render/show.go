@@ -259,7 +259,10 @@ func Bytes(n int64) string {
 }
 
 // foundText is what was found, and how much more of it there is.
-func foundText(f dossier.Found) string {
+func foundText(f dossier.Found) (text string) {
+	if len(f.Suppressed) > 0 {
+		defer func() { text += ": " + triageText(f.Suppressed[0]) }()
+	}
 	if n := len(f.Packages); (f.Field == dossier.FieldPackage || f.Field == dossier.FieldVulnerability) && n > 1 {
 		return fmt.Sprintf("%s (+%d)", f.Match, n-1)
 	}

@@ -52,6 +52,7 @@ type ServeConfig struct {
 	// looked for something to tell; 0: notify's default.
 	Notifications config.Notifications
 	NotifyPoll    time.Duration
+	Triage        config.Triage // which findings do not count
 	// AccessLog logs every request. Traces sends spans of them to a collector.
 	AccessLog bool
 	Traces    config.Traces
@@ -87,6 +88,7 @@ func (c ServeConfig) Validate() error {
 	}
 	c.validateAdvisories(fault)
 	c.validateWitnesses(fault)
+	c.validateTriage(fault)
 	notify.Check(c.Notifications, c.Offline, fault)
 	if !c.Registry.Off {
 		c.validateRegistry(fault)

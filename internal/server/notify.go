@@ -26,7 +26,7 @@ func openNotifier(ctx context.Context, c ServeConfig, e *Engine) (*notify.Servic
 		return nil, e.store.Update(ctx, func(tx store.Tx) error { return tx.PutTelling(ctx, false) })
 	}
 	s := &notify.Service{
-		Outbox: e.config.outbox(), Store: e.store, Base: c.Notifications.URL, Logger: e.config.Logger, Poll: c.NotifyPoll,
+		Outbox: e.config.outbox(), Store: e.store, Base: c.Notifications.URL, Logger: e.config.Logger, Poll: c.NotifyPoll, Expiry: e.Triage.Expiry,
 		List: func(ctx context.Context, d dossier.Digest) (dossier.FindingList, error) {
 			return e.FindingsOf(ctx, dossier.FindingQuery{Ref: string(d)}, d)
 		},

@@ -54,6 +54,7 @@ type server struct {
 	log      *ownLog      // nil: no key to sign with
 	witness  http.Handler // nil: it is none
 	tuf      *ownTUF      // nil: no prefix has metadata
+	triage   *triage
 	notifier *notify.Service
 	telling  task // the work of notifier
 	tracing  *tracing
@@ -135,6 +136,9 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 	}
 	registry := prometheus.NewRegistry()
 	register(registry, s)
+	if s.triage, err = openTriage(c.Triage, e); err != nil {
+		return nil, err
+	}
 	if s.notifier, err = openNotifier(ctx, c, e); err != nil {
 		return nil, err
 	}
@@ -231,6 +235,10 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 		})
 	}
 	group.Go(func() error { return s.matching.keep(ctx, s.match) })
+	group.Go(func() error {
+		s.triage.run(ctx)
+		return nil
+	})
 	if s.notifier != nil {
 		group.Go(func() error { return s.telling.keep(ctx, s.notifier.Run) })
 	}

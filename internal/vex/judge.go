@@ -16,6 +16,9 @@ import (
 type Source struct {
 	Document
 	Where string // a path, or how it is attached
+	// Limited documents take out nothing that is critical, high or exploited: who
+	// wrote them is not known.
+	Limited bool
 }
 
 // Rules are all that is said about findings.
@@ -28,6 +31,7 @@ type Rules struct {
 type said struct {
 	dossier.Triage
 	status Status
+	aside  bool // it is not believed
 }
 
 // of returns what is said of a finding, the latest first; of what was said at the
@@ -43,7 +47,7 @@ func (r Rules) of(s Subject, f dossier.Finding) []said {
 			out = append(out, said{dossier.Triage{
 				Source: d.Where, Format: d.Format, Author: d.Author, Status: string(st.Status), Justification: st.Justification,
 				Reason: st.Reason, At: st.At, Document: d.SHA256,
-			}, st.Status})
+			}, st.Status, d.Limited && serious(f) && (st.Status == NotAffected || st.Status == Fixed)})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b said) int {
@@ -53,6 +57,27 @@ func (r Rules) of(s Subject, f dossier.Finding) []said {
 		return a.rank() - b.rank()
 	})
 	return out
+}
+
+// serious reports whether a finding is critical, high or exploited.
+func serious(f dossier.Finding) bool {
+	return f.Severity.Rank() >= dossier.SeverityHigh.Rank() || f.Exploit != nil && !f.Exploit.KnownSince.IsZero()
+}
+
+// Names returns what rules call the vulnerabilities that they speak of, sorted, each
+// once.
+func (r Rules) Names() []string {
+	var out []string
+	for _, d := range r.Documents {
+		for _, s := range d.Statements {
+			out = append(out, s.Names...)
+		}
+	}
+	for _, i := range r.Ignores {
+		out = append(out, i.Vulnerability)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // rank orders what is said at the same time.
@@ -76,6 +101,12 @@ func (r Rules) Judge(list *dossier.FindingList, s Subject, at time.Time) {
 	for _, f := range list.Findings {
 		var by []dossier.Triage
 		statements := r.of(s, f)
+		for _, st := range statements {
+			if st.aside {
+				f.Notes = append(slices.Clip(f.Notes), fmt.Sprintf("%s: %s, says %s; that counts for nothing critical, high or exploited", st.Source, st.Status, orSomeone(st.Author)))
+			}
+		}
+		statements = slices.DeleteFunc(statements, func(st said) bool { return st.aside })
 		if len(statements) > 0 && (statements[0].status == NotAffected || statements[0].status == Fixed) {
 			for _, st := range statements {
 				if st.status == NotAffected || st.status == Fixed {

@@ -137,7 +137,7 @@ func TestProducts(t *testing.T) {
 		}
 		var got []string
 		for name, p := range map[string]dossier.Package{"lodash": lodash(), "libssl": libssl(), "rhel": rhel()} {
-			rules := Rules{Documents: []Source{{d, "vex.json"}}}
+			rules := Rules{Documents: []Source{{Document: d, Where: "vex.json"}}}
 			if len(rules.of(web(), finding("CVE-2024-1", p))) > 0 {
 				got = append(got, name)
 			}
@@ -174,7 +174,7 @@ func TestProductOfNoImage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := (Rules{Documents: []Source{{d, ""}}}).of(Subject{}, finding("CVE-2024-1", lodash())); len(got) != want {
+		if got := (Rules{Documents: []Source{{Document: d}}}).of(Subject{}, finding("CVE-2024-1", lodash())); len(got) != want {
 			t.Errorf("%s: %d statements, want %d", document, len(got), want)
 		}
 	}
@@ -256,9 +256,9 @@ func TestParseRefuses(t *testing.T) {
 func TestJudge(t *testing.T) {
 	at := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
 	say := func(status Status, day int, where string) Source {
-		return Source{Document{Format: "OpenVEX", Author: where, Statements: []Statement{{
+		return Source{Document: Document{Format: "OpenVEX", Author: where, Statements: []Statement{{
 			Names: []string{"GHSA-1"}, Products: []Product{{Component: Identifier{PURL: "pkg:npm/lodash"}}}, Status: status, Justification: "why", At: at.AddDate(0, 0, -day),
-		}}}, where + ".json"}
+		}}}, Where: where + ".json"}
 	}
 	ignore := func(until time.Time) Ignore {
 		return Ignore{Vulnerability: "cve-2024-1", Package: "pkg:npm/lodash@4.17.15", Path: "app/*", Owner: "me", Reason: "why", Expires: until, File: "ignore.yaml", Line: 2}
@@ -321,7 +321,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		list := dossier.FindingList{Findings: []dossier.Finding{finding("CVE-2024-1", lodash()), finding("CVE-2024-1", rhel())}}
-		Rules{Documents: []Source{{d, "x"}}}.Judge(&list, web(), time.Unix(0, 0))
+		Rules{Documents: []Source{{Document: d, Where: "x"}}}.Judge(&list, web(), time.Unix(0, 0))
 		if len(list.Findings)+len(list.Suppressed) != 2 {
 			t.Errorf("%d findings and %d suppressed", len(list.Findings), len(list.Suppressed))
 		}
