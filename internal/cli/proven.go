@@ -46,13 +46,27 @@ func (v *provenFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&v.trust, "trust", "", "`file` with the trust policy: whose signatures count for which images, which logs and witnesses are believed")
 }
 
-// args takes no arguments with --proof.
+// args takes no arguments with --proof, and nothing that says who may have signed: that
+// would be left aside, and whoever gave it would take it for checked.
 func (v *provenFlags) args(without cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if v.file != "" {
-			return noArgs(cmd, args)
+		if v.file == "" {
+			return without(cmd, args)
 		}
-		return without(cmd, args)
+		var other verifyFlags
+		signers := pflag.NewFlagSet("", pflag.ContinueOnError)
+		other.register(signers)
+		var err error
+		signers.VisitAll(func(f *pflag.Flag) {
+			if cmd.Flags().Changed(f.Name) && err == nil {
+				err = usageError{&dossier.Error{Kind: dossier.KindInvalid, Op: "reading flag", Subject: "--" + f.Name,
+					Err: errors.New("it does not go with --proof"), Hint: "what a proof must be signed by stands in the file of --trust"}}
+			}
+		})
+		if err != nil {
+			return err
+		}
+		return noArgs(cmd, args)
 	}
 }
 

@@ -145,7 +145,7 @@ func TestGunzipFails(t *testing.T) {
 		}
 	}
 	// A distance that reaches before the member, into the one before it.
-	reaching := []byte{0x03 | 0x00, 0x02, 0x00} // fixed codes: a length of 3, a distance of 1
+	reaching := []byte{0x03, 0x02, 0x00} // fixed codes: a length of 3, a distance of 1
 	if _, err := both(t, append(pack(t, 6, text), member(reaching, nil)...), plainReader); !errors.Is(err, errDeflate) {
 		t.Errorf("a distance beyond the beginning: %v", err)
 	}

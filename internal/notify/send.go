@@ -191,10 +191,9 @@ func (s *Service) post(ctx context.Context, t *Target, d store.Delivery) answer 
 	if err != nil {
 		return answer{err: err, down: true}
 	}
-	_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxReply)) // so that the connection can be used again
-	if closed := resp.Body.Close(); err == nil {
-		err = closed
-	}
+	// Read so that the connection can be used again; whatever becomes of it, the status counts.
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxReply))
+	_ = resp.Body.Close()
 	switch {
 	case resp.StatusCode >= 200 && resp.StatusCode <= 299:
 		return answer{} // whatever became of the rest of the answer

@@ -162,10 +162,18 @@ func (c *call) uploadStatus(ctx context.Context) error {
 // is as if it were not there.
 func (c *call) find(ctx context.Context, r store.Reader) (store.Upload, error) {
 	u, err := r.Upload(ctx, c.Repository, c.Upload)
-	if err == nil && u.Owner != c.who.String() {
-		err = fault(CodeUploadUnknown, "there is no such upload")
+	if err == nil {
+		err = c.owns(u)
 	}
 	return u, when(err, dossier.KindNotFound, CodeUploadUnknown)
+}
+
+// owns fails when somebody else began an upload.
+func (c *call) owns(u store.Upload) error {
+	if u.Owner != c.who.String() {
+		return fault(CodeUploadUnknown, "there is no such upload")
+	}
+	return nil
 }
 
 // addChunk adds bytes to an upload.

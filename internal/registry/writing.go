@@ -34,11 +34,14 @@ func (c *call) hold(ctx context.Context) (*writing, error) {
 	w := &writing{Handler: c.Handler}
 	holder := rand.Text()
 	err := c.config.Store.UpdateSoon(ctx, func(tx store.Tx) (err error) {
-		if _, err := c.find(ctx, tx); err != nil {
-			return err
-		}
 		now := c.now()
 		w.upload, err = tx.HoldUpload(ctx, c.Repository, c.Upload, holder, now, now.Add(holdFor))
+		if err == nil {
+			return c.owns(w.upload) // the transaction undoes it
+		}
+		if _, missing := c.find(ctx, tx); missing != nil {
+			return missing
+		}
 		return err
 	})
 	if err != nil {

@@ -25,7 +25,7 @@ const (
 func (e *Engine) readLayer(ctx context.Context, ref string, l dossier.Edge, diffID dossier.Digest) (contents.LayerResult, error) {
 	d := image.Descriptor{MediaType: l.MediaType, Digest: l.Child, Size: l.Size}
 	return contents.ReadLayer(ctx, contents.Layer{
-		Digest: l.Child, DiffID: diffID,
+		Digest: l.Child, DiffID: diffID, Size: l.Size,
 		Open: func(ctx context.Context) (io.ReadCloser, error) { return e.layer(ctx, ref, d) },
 	}, contents.Options{})
 }

@@ -67,7 +67,11 @@ func (e *Engine) Proof(ctx context.Context, ref string, at dossier.Times) ([]byt
 		}
 		log = own.Log
 	}
-	return proof.Prover{Answerer: e.Answerer, Log: log}.Prove(ctx, ref, d, at)
+	f, err := proof.Prover{Answerer: e.Answerer, Log: log}.Prove(ctx, ref, d, at)
+	if err != nil {
+		return nil, err
+	}
+	return f, e.store.Settle(ctx) // what it proves must not come back differently after a power cut
 }
 
 // follow appends what is recorded, until ctx ends.

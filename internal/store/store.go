@@ -13,7 +13,8 @@ import (
 
 // Store is a database.
 type Store interface {
-	// View runs f on one consistent state. It returns f's error.
+	// View runs f on one consistent state. It returns f's error. What it sees may not
+	// be durable yet.
 	View(ctx context.Context, f func(Reader) error) error
 
 	// Update runs f in one transaction. When f returns an error nothing of it
@@ -27,6 +28,11 @@ type Store interface {
 	// when it returns, also when this process is killed. A power cut may undo
 	// it, but not once a later Update has returned.
 	UpdateSoon(ctx context.Context, f func(Tx) error) error
+
+	// Settle returns when all that a View before it has seen is durable. Whoever does by
+	// what a View has seen what cannot be undone, such as telling the world of a signed
+	// head or deleting bytes, calls it in between.
+	Settle(ctx context.Context) error
 
 	// Wait returns when a job may be ready to lease, at the latest after d. It is a hint: it
 	// may return early, and jobs of another process may go unnoticed until d.

@@ -59,6 +59,9 @@ func (l *Log) Cosign(ctx context.Context) (int, error) {
 	if err != nil || len(have) == len(all) {
 		return len(have), err
 	}
+	if err := l.config.Store.Settle(ctx); err != nil { // or a power cut might make it a fork
+		return 0, err
+	}
 	lines := l.gather(ctx, head, have)
 	if len(lines) == 0 {
 		return len(have), nil

@@ -93,6 +93,9 @@ func (h *Handler) checkpoint(ctx context.Context) ([]byte, error) {
 	if err == nil && head.Size == 0 {
 		err = errNotYet
 	}
+	if err == nil { // or a power cut might make it a fork
+		err = h.Store.Settle(ctx)
+	}
 	return head.Checkpoint, err
 }
 

@@ -7,7 +7,6 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/x509"
-	"errors"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore/pkg/signature"
@@ -79,8 +78,6 @@ func keyName(public crypto.PublicKey) string {
 	}
 	return string(dossier.FromBytes(der))
 }
-
-var errKind = errors.New("the key is of another kind")
 
 // hashesOf are the hashes that a key may have signed over, the usual one first: old
 // clients took SHA-256 with every curve.

@@ -133,6 +133,9 @@ func (h *Handler) read(ctx context.Context, prefix, file string) (answer, error)
 		a.body, a.etag = f.Body, fmt.Sprintf("%d.%s", f.Version, role)
 		return err
 	})
+	if err == nil { // or another version of that number might be signed after a power cut
+		err = h.Repository.config.Store.Settle(ctx)
+	}
 	return a, err
 }
 

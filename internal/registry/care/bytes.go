@@ -30,6 +30,9 @@ func (c *Collector) purge(ctx context.Context) (freed int64, err error) {
 		if err != nil || len(page) == 0 {
 			return freed, err
 		}
+		if err := c.config.Store.Settle(ctx); err != nil { // that nothing names them must outlast a power cut
+			return freed, err
+		}
 		keys := make([]string, 0, len(page))
 		for _, g := range page {
 			if err := c.config.Blobs.Delete(ctx, g.Key); err != nil {
@@ -58,6 +61,9 @@ func (c *Collector) orphans(ctx context.Context) (deleted int, err error) {
 			named, err = r.KeysNamed(ctx, old)
 			return err
 		})
+		if err == nil {
+			err = c.config.Store.Settle(ctx)
+		}
 		for _, key := range old {
 			if err != nil {
 				break

@@ -15,6 +15,9 @@ const (
 
 	allQuotas = `SELECT ` + quotaColumns + ` FROM quota ORDER BY prefix`
 
+	// anyQuota spares those who have none the list of candidates.
+	anyQuota = `SELECT EXISTS (SELECT 1 FROM quota)`
+
 	quotasAmong = `SELECT prefix FROM quota WHERE prefix IN (SELECT key FROM json_each($1)) ORDER BY prefix`
 
 	quotaByPrefix = `SELECT ` + quotaColumns + ` FROM quota WHERE prefix = $1`
@@ -128,6 +131,9 @@ func (t *tx) quotasOf(ctx context.Context, path string) ([]string, error) {
 	const op = "looking for quotas"
 	if found, ok := t.quotas[path]; ok {
 		return found, nil
+	}
+	if some, _, err := one(ctx, t.session, op, scanOne[bool], anyQuota); err != nil || !some {
+		return nil, err
 	}
 	var candidates []string
 	for i, c := range path {

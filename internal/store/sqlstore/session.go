@@ -143,6 +143,7 @@ func scanOne[T any](row scanner, v *T) error { return row.Scan(v) }
 const (
 	manyRows = 64
 	someRows = 8
+	fewRows  = 3
 )
 
 // insert writes rows by statements of several rows: head, as many groups of
@@ -155,6 +156,8 @@ func (s *session) insert(ctx context.Context, op, head, tail string, rows [][]an
 			n = manyRows
 		case len(rows) >= someRows:
 			n = someRows
+		case len(rows) >= fewRows:
+			n = fewRows
 		}
 		args := make([]any, 0, n*len(rows[0]))
 		for _, row := range rows[:n] {

@@ -41,7 +41,7 @@ func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, erro
 		return nil, err
 	}
 	writeDB, err := sqliteDB(c, url.Values{
-		"_pragma": {"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-8192)", "temp_store(memory)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)"},
+		"_pragma": {"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-8192)", "temp_store(memory)", "wal_autocheckpoint(16000)", "journal_size_limit(67108864)"},
 		"_txlock": {"immediate"},
 	})
 	if err != nil {
@@ -66,7 +66,9 @@ func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, erro
 		wake:    wake,
 		dialect: sqliteDialect(),
 	}
-	e.writer = newWriter(context.WithoutCancel(ctx), c.Path, writeDB, newSQLiteConn(conn), e.session)
+	if e.writer, err = newWriter(context.WithoutCancel(ctx), writeDB, newSQLiteConn(conn), e.session); err != nil {
+		return nil, errors.Join(engineError(opOpen, c.Path, err), conn.Close(), readDB.Close(), writeDB.Close())
+	}
 	return e, nil
 }
 
@@ -116,6 +118,13 @@ func (e *sqliteEngine) session(run runner) *session {
 
 func (e *sqliteEngine) update(ctx context.Context, f func(store.Tx) error, kind commit) error {
 	return e.writer.update(ctx, f, kind)
+}
+
+func (e *sqliteEngine) settle(ctx context.Context) error {
+	if err := e.writer.syncer.settle(ctx); err != nil {
+		return engineError("writing database", "", err)
+	}
+	return nil
 }
 
 func (e *sqliteEngine) view(ctx context.Context, f func(store.Reader) error) (err error) {
@@ -216,10 +225,21 @@ func (c *sqliteConn) do(ctx context.Context, query string) error {
 	return err
 }
 
-// checkpoint copies the whole write-ahead log into the database, and syncs both.
+// openLog opens the write-ahead log, which is there once the connection has read. SQLite
+// says where: the database may be named by a link.
+func (c *sqliteConn) openLog(ctx context.Context) (*os.File, error) {
+	var path string
+	if err := c.conn.QueryRowContext(ctx, "SELECT file FROM pragma_database_list WHERE name = 'main'").Scan(&path); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path+"-wal", os.O_RDWR, 0)
+}
+
+// checkpoint copies the whole write-ahead log into the database, syncs it and begins the
+// log anew.
 func (c *sqliteConn) checkpoint(ctx context.Context) error {
 	var busy, frames, copied int
-	if err := c.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(FULL)").Scan(&busy, &frames, &copied); err != nil {
+	if err := c.conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &copied); err != nil {
 		return err
 	}
 	if busy != 0 || copied != frames {

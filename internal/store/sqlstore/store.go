@@ -59,6 +59,7 @@ var _ store.Store = (*Store)(nil)
 type engine interface {
 	view(ctx context.Context, f func(store.Reader) error) error
 	update(ctx context.Context, f func(store.Tx) error, kind commit) error
+	settle(ctx context.Context) error
 	close() error
 }
 
@@ -132,6 +133,15 @@ func (s *Store) UpdateSoon(ctx context.Context, f func(store.Tx) error) error {
 	}
 	defer s.calls.Done()
 	return s.engine.update(ctx, f, soon)
+}
+
+// Settle implements [store.Store]. PostgreSQL shows nothing before it is durable.
+func (s *Store) Settle(ctx context.Context) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	return s.engine.settle(ctx)
 }
 
 // commit is what a transaction waits for at its end.

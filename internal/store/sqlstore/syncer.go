@@ -4,9 +4,9 @@
 package sqlstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 )
 
@@ -19,9 +19,11 @@ import (
 // when all before it are whole, and an fsync covers whatever was written before.
 // SQLite itself syncs the log before it copies pages out of it, and the database
 // before it writes over what it copied.
+//
+// What is committed is seen before the disk has it. Whoever tells the world of something
+// that must not come back differently, such as a signed head, calls settle first.
 type syncer struct {
-	path string   // of the log
-	file *os.File // it, once it was needed
+	sync func() error // an fsync of the log
 	done sync.WaitGroup
 	wake chan struct{}
 
@@ -31,24 +33,20 @@ type syncer struct {
 	closed  bool
 }
 
-// newSyncer starts a syncer of the database at path.
-func newSyncer(path string) *syncer {
-	s := &syncer{path: path + "-wal", wake: make(chan struct{}, 1)}
+// newSyncer starts a syncer that syncs by the given function.
+func newSyncer(fsync func() error) *syncer {
+	s := &syncer{sync: fsync, wake: make(chan struct{}, 1)}
 	s.done.Go(s.loop)
 	return s
 }
 
 // close ends it. Nobody may be waiting.
-func (s *syncer) close() error {
+func (s *syncer) close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
 	s.ring()
 	s.done.Wait()
-	if s.file == nil {
-		return nil
-	}
-	return s.file.Close()
 }
 
 func (s *syncer) ring() {
@@ -80,11 +78,11 @@ func (s *syncer) acknowledge(turns []*turn) {
 func (s *syncer) loop() {
 	for range s.wake {
 		s.mu.Lock()
-		turns, failed, closed := s.waiting, s.failed, s.closed
+		turns, fsync, failed, closed := s.waiting, s.sync, s.failed, s.closed
 		s.waiting = nil
 		s.mu.Unlock()
 		if len(turns) > 0 && failed == nil {
-			if failed = s.sync(); failed != nil {
+			if failed = fsync(); failed != nil {
 				s.mu.Lock()
 				s.failed = failed
 				s.mu.Unlock()
@@ -99,22 +97,22 @@ func (s *syncer) loop() {
 	}
 }
 
-func (s *syncer) sync() (err error) {
-	if s.file == nil {
-		if s.file, err = os.OpenFile(s.path, os.O_RDWR, 0); err != nil {
-			return err
-		}
+// settle waits until the disk has all that anybody has seen.
+func (s *syncer) settle(ctx context.Context) error {
+	t := &turn{kind: onDisk, commit: make(chan error, 1)}
+	s.acknowledge([]*turn{t})
+	select {
+	case err := <-t.commit:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if err = s.file.Sync(); err != nil {
-		err = errors.Join(err, s.file.Close())
-		s.file = nil
-	}
-	return err
 }
 
-// recover has the whole database written when an fsync has failed: the kernel then
-// takes pages for written that were not, so that later ones of the same log say
-// nothing. It returns an error as long as that fails too.
+// recover has the whole database written and the log begun anew when an fsync has failed:
+// the kernel then takes pages for written that were not, so that later ones of the same
+// log say nothing. It returns an error as long as that fails too. What is written is what
+// the kernel still has of the log; one that drops pages that it could not write loses them.
 func (s *syncer) recover(checkpoint func() error) error {
 	s.mu.Lock()
 	failed := s.failed

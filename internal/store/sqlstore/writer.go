@@ -7,6 +7,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"sync"
 	"time"
 
@@ -22,12 +23,14 @@ const (
 // writer lets Updates write, one after another, and commits those together that
 // wait at the same time. Each function runs in the goroutine of its caller while
 // the writer's own goroutine, which ends with close, waits for it. A commit waits
-// for no disk: its syncer tells who wants to know that the disk has it.
+// for no disk, but for one in many that SQLite has empty its log: the syncer tells who
+// wants to know that the disk has it.
 type writer struct {
 	db      *sql.DB
 	conn    *sqliteConn
 	session func(runner) *session
 	queue   chan *turn // unbuffered: who sends waits
+	log     *os.File   // the write-ahead log
 	syncer  *syncer
 	quit    chan struct{}
 	done    sync.WaitGroup
@@ -55,19 +58,24 @@ var errShared = errors.New("the shared commit failed")
 // errAbandoned says that a caller's function did not return but panicked.
 var errAbandoned = errors.New("the function panicked")
 
-// newWriter starts a writer on a connection to the file at path, whose own
-// statements run with ctx.
-func newWriter(ctx context.Context, path string, db *sql.DB, conn *sqliteConn, session func(runner) *session) *writer {
-	w := &writer{db: db, conn: conn, session: session, queue: make(chan *turn), syncer: newSyncer(path), quit: make(chan struct{})}
+// newWriter starts a writer on a connection that has read already, whose own statements
+// run with ctx.
+func newWriter(ctx context.Context, db *sql.DB, conn *sqliteConn, session func(runner) *session) (*writer, error) {
+	log, err := conn.openLog(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{db: db, conn: conn, session: session, queue: make(chan *turn), log: log, syncer: newSyncer(log.Sync), quit: make(chan struct{})}
 	w.done.Go(func() { w.loop(ctx) })
-	return w
+	return w, nil
 }
 
 // close ends the writer. No update may be running.
 func (w *writer) close() error {
 	close(w.quit)
 	w.done.Wait()
-	return errors.Join(w.syncer.close(), w.conn.close(), w.db.Close())
+	w.syncer.close()
+	return errors.Join(w.log.Close(), w.conn.close(), w.db.Close())
 }
 
 // update runs f in a transaction. When one that was shared fails, it runs f
@@ -119,14 +127,15 @@ func (w *writer) once(ctx context.Context, f func(store.Tx) error, kind commit, 
 		return err
 	}
 	t.ran <- nil
-	if err := <-t.commit; err != nil {
-		if errors.Is(err, errShared) {
-			return err
-		}
-		return engineError(op, "", err)
+	err = <-t.commit
+	if errors.Is(err, errShared) {
+		return err
 	}
-	if s.enqueue {
+	if s.enqueue { // also when it is seen but may not be on the disk
 		s.wake.ring()
+	}
+	if err != nil {
+		return engineError(op, "", err)
 	}
 	return nil
 }
