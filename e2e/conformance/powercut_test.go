@@ -72,7 +72,8 @@ func TestPowerCut(t *testing.T) {
 func pushTraced(t *testing.T, strace, data, notes string) map[string]pushed {
 	t.Helper()
 	policy := filepath.Join(t.TempDir(), "dossier.yaml")
-	write(t, policy, "registry: {care: {lease: 8s, delay: 1s, every: 200ms, reconcile: 200ms}}\n")
+	// Checkpoints come often, so that the log of the database begins anew again and again.
+	write(t, policy, "checkpointPages: 100\nregistry: {care: {lease: 8s, delay: 1s, every: 200ms, reconcile: 200ms}}\n")
 	p, err := startWith(t.Context(), []string{
 		strace, "-f", "-y", "-xx", "-s", "4000000", "-e", "signal=none", "-e", "trace=" + powercut.Calls, "-o", notes, program(t, "dossier"),
 	}, place{data: data, flags: []string{"--config", policy}})

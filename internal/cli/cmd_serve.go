@@ -185,6 +185,7 @@ func (p *program) serve(ctx context.Context, flags *pflag.FlagSet, opt serveOpti
 		Build: server.Build{Version: v.Version, Revision: v.Revision},
 	}
 	c.Data, c.Database, c.Offline, c.PlainHTTP, c.RegistryCA = file.Data, file.Database, file.Offline, file.PlainHTTP, file.RegistryCA
+	c.CheckpointPages = file.CheckpointPages
 	c.Revive = false // a server asks again and again
 	if err := c.Validate(); err != nil {
 		return usageError{err}

@@ -18,13 +18,16 @@ import "time"
 
 // File is the configuration of a server.
 type File struct {
-	Data      string `yaml:"data"`     // directory of the embedded store
-	Database  string `yaml:"database"` // postgres://..., instead of the embedded one
-	Blobs     string `yaml:"blobs"`    // s3://..., instead of a directory below Data
-	Listen    string `yaml:"listen"`   // HOST:PORT
-	TLS       TLS    `yaml:"tls"`
-	TokenFile string `yaml:"tokenFile"` // tokens that may do everything, one a line
-	LogKey    string `yaml:"logKey"`    // file of the key that signs the transparency log; empty: log.key in Data
+	Data     string `yaml:"data"`     // directory of the embedded store
+	Database string `yaml:"database"` // postgres://..., instead of the embedded one
+	// CheckpointPages is how many pages of 4 KiB the embedded database logs before it copies
+	// them to their places. 0: 16000.
+	CheckpointPages int    `yaml:"checkpointPages"`
+	Blobs           string `yaml:"blobs"`  // s3://..., instead of a directory below Data
+	Listen          string `yaml:"listen"` // HOST:PORT
+	TLS             TLS    `yaml:"tls"`
+	TokenFile       string `yaml:"tokenFile"` // tokens that may do everything, one a line
+	LogKey          string `yaml:"logKey"`    // file of the key that signs the transparency log; empty: log.key in Data
 	// Witness says for which logs the server is a witness, Witnesses who are those of its own.
 	Witness   Witness `yaml:"witness"`
 	Witnesses []Asked `yaml:"witnesses"`

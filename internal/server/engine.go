@@ -34,11 +34,13 @@ import (
 
 // Config is what an Engine is built from. Either Data or Database is required.
 type Config struct {
-	Data       string // directory of the embedded store
-	Database   string // postgres://..., instead of the embedded one
-	Offline    bool   // no network: what is stored is all there is
-	PlainHTTP  []string
-	RegistryCA string
+	Data     string // directory of the embedded store
+	Database string // postgres://..., instead of the embedded one
+	// CheckpointPages is that of [sqlstore.Config].
+	CheckpointPages int
+	Offline         bool // no network: what is stored is all there is
+	PlainHTTP       []string
+	RegistryCA      string
 	// Dial opens connections to registries; nil: as the system does.
 	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	Logger *slog.Logger
@@ -87,7 +89,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	config, auditConfig := sqlstore.Config{URL: c.Database, Now: c.Now, Logger: c.Logger}, sqlstore.AuditConfig{URL: c.Database}
+	config, auditConfig := sqlstore.Config{URL: c.Database, CheckpointPages: c.CheckpointPages, Now: c.Now, Logger: c.Logger}, sqlstore.AuditConfig{URL: c.Database}
 	if c.Database == "" {
 		config.Path, auditConfig.Dir = filepath.Join(c.Data, DatabaseFile), c.Data
 	}

@@ -41,7 +41,7 @@ func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, erro
 		return nil, err
 	}
 	writeDB, err := sqliteDB(c, url.Values{
-		"_pragma": {"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-8192)", "temp_store(memory)", "wal_autocheckpoint(16000)", "journal_size_limit(67108864)"},
+		"_pragma": {"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-8192)", "temp_store(memory)", fmt.Sprintf("wal_autocheckpoint(%d)", c.CheckpointPages), "journal_size_limit(67108864)"},
 		"_txlock": {"immediate"},
 	})
 	if err != nil {

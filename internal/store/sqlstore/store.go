@@ -28,6 +28,9 @@ type Config struct {
 	// Busy is how long to wait for another process that writes the same
 	// SQLite file. 0: 10 s.
 	Busy time.Duration
+	// CheckpointPages is how many pages of 4 KiB SQLite logs before it copies them to their
+	// places. 0: 16000.
+	CheckpointPages int
 	// Now is the clock. nil: time.Now.
 	Now func() time.Time
 	// Logger is told what nobody else is: retries and migrations. nil: no log.
@@ -39,6 +42,8 @@ const (
 	defaultReaders = 8
 	defaultWriters = 8
 	defaultBusy    = 10 * time.Second
+
+	defaultCheckpointPages = 16_000
 )
 
 // Store is a database. It implements [store.Store].
@@ -84,6 +89,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	if c.Busy <= 0 {
 		c.Busy = defaultBusy
+	}
+	if c.CheckpointPages <= 0 {
+		c.CheckpointPages = defaultCheckpointPages
 	}
 	s := &Store{wake: newWaker(), now: c.Now, quit: make(chan struct{})}
 	var err error
