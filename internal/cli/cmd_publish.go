@@ -75,7 +75,7 @@ func (p *program) publish(ctx context.Context, f publishFlags, args []string) er
 	for _, s := range missing {
 		p.note("left out, because too few have signed: version %d of %s", s.Version, s.Role)
 	}
-	server, err := p.tufServer("publishing metadata")
+	server, err := p.tufServer("publishing metadata", withoutPublishing)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func parseTarget(prefix, arg string) (string, dossier.Digest, error) {
 
 // manifestLength reads a manifest from the server, checks its digest, and returns its length.
 func (p *program) manifestLength(ctx context.Context, prefix, target string, d dossier.Digest) (int64, error) {
-	server, err := p.tufServer("reading the length of the manifest")
+	server, err := p.tufServer("reading the length of the manifest", withoutPublishing)
 	if err != nil {
 		return 0, err
 	}
@@ -152,10 +152,13 @@ func (p *program) manifestLength(ctx context.Context, prefix, target string, d d
 	return int64(len(body)), err
 }
 
-// tufServer returns the server that is named.
-func (p *program) tufServer(op string) (*client.Client, error) {
+// withoutPublishing is what a machine without a network can do instead.
+const withoutPublishing = "a machine without a network uses --length and --dry-run"
+
+// tufServer returns the server that is named. without says how to go on without one.
+func (p *program) tufServer(op, without string) (*client.Client, error) {
 	if p.global.server == "" || p.global.offline {
-		return nil, usageError{&dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: errors.New("no server is named"), Hint: "give --server URL; a machine without a network uses --length and --dry-run"}}
+		return nil, usageError{&dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: errors.New("no server is named"), Hint: "give --server URL; " + without}}
 	}
 	c, err := client.New(p.global.server, client.Options{Token: p.global.token})
 	if err != nil {
@@ -169,7 +172,7 @@ func (p *program) onlineKey(cmd *cobra.Command, prefix, file string, another boo
 	if file != "" {
 		return readLimited(file, tuf.MaxKey)
 	}
-	server, err := p.tufServer("reading the online key")
+	server, err := p.tufServer("reading the online key", "a machine without a network names a file with it: --online-key")
 	if err != nil {
 		return nil, err
 	}

@@ -387,7 +387,7 @@ behind it. With --offline what is kept must do, until it expires.`,
 
 func (p *program) verifyTag(ctx context.Context, q server.TagQuery, out outputFlags) (err error) {
 	if strings.HasPrefix(q.URL, "http://") && q.Token != "" {
-		if _, err := p.tufServer("asking the server"); err != nil { // it sends no token in the clear
+		if _, err := p.tufServer("asking the server", "its metadata is only there"); err != nil { // it sends no token in the clear
 			return err
 		}
 	}
