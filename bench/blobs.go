@@ -53,52 +53,91 @@ func measureBlobs(least float64, runs ...blobRun) func(context.Context, *lab, *r
 	}
 }
 
-// rates are what a registry did in one row.
+// rates are what a registry did in one turn, or the median of turns.
 type rates struct {
 	push, pull       float64 // bytes a second
 	pushCPU, pullCPU float64 // seconds of processor a GB
-	memory           int64
 }
 
-// blobRow measures one row, one registry after the other.
-func (l *lab) blobRow(ctx context.Context, r *report, run blobRun, blobs []blob, least float64) error {
+// mostTurns is how many times the registries of a row take turns at most.
+const mostTurns = 5
+
+// blobRow measures one row. The registries run side by side and take turns, each time in
+// the other order, and the median of its turns counts for each: what the machine does
+// besides, and memory that it gets from its host at first use, then hit none of them alone.
+func (l *lab) blobRow(ctx context.Context, r *report, run blobRun, blobs []blob, least float64) (err error) {
 	peers, err := l.needPeers(ctx, run.peers...)
 	if err != nil {
 		return err
 	}
-	what := fmt.Sprintf("%d x %s, %d clients", run.blobs, megabytes(run.size), run.clients)
-	got := map[string]rates{}
-	for _, p := range peers {
-		if err := l.touch(run.size * int64(len(blobs))); err != nil {
-			return err
-		}
+	if err := l.touch(run.size * int64(len(blobs)*len(peers))); err != nil {
+		return err
+	}
+	servers := make([]*running, len(peers))
+	for i, p := range peers {
 		s, err := l.host(ctx, p, "", 0)
 		if err != nil {
 			return err
 		}
-		rate, err := l.blobRates(ctx, s, run, blobs)
-		if err == nil && p.name == ours && run.clients == 1 {
-			err = l.plainFiles(ctx, r, s, what, run, rate.pull)
-		}
-		if closeErr := s.close(); err == nil {
-			err = closeErr
-		}
-		if err != nil {
-			return err
-		}
-		got[p.name] = rate
-		r.note(what+", "+p.name, "push %.0f MB/s, %.2f s processor a GB; pull %.0f MB/s, %.2f s a GB; peak memory %s",
-			rate.push/1e6, rate.pushCPU, rate.pull/1e6, rate.pullCPU, megabytes(rate.memory))
+		defer func() { err = errors.Join(err, s.close()) }()
+		servers[i] = s
 	}
-	a, b := got[ours], got[distribution]
+	turns := max(1, min(mostTurns, len(blobs)/run.clients))
+	got, memory := make([][]rates, len(peers)), make([]int64, len(peers))
+	for turn := range turns {
+		part := blobs[len(blobs)*turn/turns : len(blobs)*(turn+1)/turns]
+		for i := range peers {
+			if turn%2 == 1 {
+				i = len(peers) - 1 - i
+			}
+			rate, peak, err := servers[i].blobRates(ctx, run, part)
+			if err != nil {
+				return err
+			}
+			got[i], memory[i] = append(got[i], rate), peak
+		}
+	}
+	what := fmt.Sprintf("%d x %s, %d clients", run.blobs, megabytes(run.size), run.clients)
+	medians, ownMemory := map[string]rates{}, int64(0)
+	for i, p := range peers {
+		m := medianRates(got[i])
+		medians[p.name] = m
+		r.note(what+", "+p.name, "push %.0f MB/s, %.2f s processor a GB; pull %.0f MB/s, %.2f s a GB; peak memory %s (turns: %d)",
+			m.push/1e6, m.pushCPU, m.pull/1e6, m.pullCPU, megabytes(memory[i]), turns)
+		if p.name != ours {
+			continue
+		}
+		ownMemory = memory[i]
+		if run.clients == 1 {
+			if err := l.plainFiles(ctx, r, servers[i], what, run, m.pull); err != nil {
+				return err
+			}
+		}
+	}
+	a, b := medians[ours], medians[distribution]
 	r.atLeast(what+": push to distribution's", a.push/b.push, least)
 	r.atLeast(what+": pull to distribution's", a.pull/b.pull, least)
 	if run.size > megabyte {
 		r.atMost(what+": processor a GB pushed, to distribution's", a.pushCPU/b.pushCPU, 0.8)
 		r.atMost(what+": processor a GB pulled, to distribution's", a.pullCPU/b.pullCPU, 0.8)
 	}
-	r.bounded(what+": peak memory", a.memory, 100*megabyte)
+	r.bounded(what+": peak memory", ownMemory, 100*megabyte)
 	return nil
+}
+
+// medianRates returns the median of each rate.
+func medianRates(turns []rates) rates {
+	of := func(rate func(rates) float64) float64 {
+		values := make([]float64, len(turns))
+		for i, t := range turns {
+			values[i] = rate(t)
+		}
+		return median(values)
+	}
+	return rates{
+		push: of(func(t rates) float64 { return t.push }), pull: of(func(t rates) float64 { return t.pull }),
+		pushCPU: of(func(t rates) float64 { return t.pushCPU }), pullCPU: of(func(t rates) float64 { return t.pullCPU }),
+	}
 }
 
 // touch has the kernel use memory for so many bytes of files, and give it up again. A
@@ -113,14 +152,15 @@ func (l *lab) touch(size int64) (err error) {
 	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
 
-// blobRates pushes the blobs to a registry, and pulls them.
-func (l *lab) blobRates(ctx context.Context, s *running, run blobRun, blobs []blob) (rates, error) {
+// blobRates pushes the blobs to a registry, and pulls them. It returns the most memory
+// that the registry had so far, too.
+func (s *running) blobRates(ctx context.Context, run blobRun, blobs []blob) (rates, int64, error) {
 	total := float64(run.size) * float64(len(blobs))
 	pushed, err := s.spend(func() error {
 		return clients(run.clients, len(blobs), func(i int) error { return pushBlob(ctx, s.base, "bench/blobs", blobs[i]) })
 	})
 	if err != nil {
-		return rates{}, err
+		return rates{}, 0, err
 	}
 	// All of them are pulled five times: once is over in less than a second.
 	const rounds = 5
@@ -130,9 +170,9 @@ func (l *lab) blobRates(ctx context.Context, s *running, run blobRun, blobs []bl
 		})
 	})
 	return rates{
-		push: total / pushed.wall.Seconds(), pull: rounds * total / pulled.wall.Seconds(), pushCPU: pushed.cpu.Seconds() / (total / 1e9),
-		pullCPU: pulled.cpu.Seconds() / (rounds * total / 1e9), memory: pulled.memory,
-	}, err
+		push: total / pushed.wall.Seconds(), pull: rounds * total / pulled.wall.Seconds(),
+		pushCPU: pushed.cpu.Seconds() / (total / 1e9), pullCPU: pulled.cpu.Seconds() / (rounds * total / 1e9),
+	}, pulled.memory, err
 }
 
 // plainFiles pulls the same files from a plain http.FileServer, as many times as
