@@ -70,9 +70,11 @@ func (l *lab) blobRow(ctx context.Context, r *report, run blobRun, blobs []blob,
 	if err != nil {
 		return err
 	}
-	if err := l.touch(run.size * int64(len(blobs)*len(peers))); err != nil {
+	remove, err := l.fill()
+	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, remove()) }()
 	servers := make([]*running, len(peers))
 	for i, p := range peers {
 		s, err := l.host(ctx, p, "", 0)
@@ -140,16 +142,24 @@ func medianRates(turns []rates) rates {
 	}
 }
 
-// touch has the kernel use memory for so many bytes of files, and give it up again. A
-// virtual machine gets memory from its host when it first uses it, and gives back what it
-// does not use: whoever came first would pay for the others.
-func (l *lab) touch(size int64) (err error) {
-	f, err := os.CreateTemp(l.dir, "touch-")
+// fill has the kernel use all memory that it can for a file without contents, until the
+// file is removed: what is read or written then takes its place, as on a machine that runs
+// for long. A virtual machine gets memory from its host when it first uses it and gives back
+// what is free, and whoever came first would pay for the others: two seconds a GB.
+func (l *lab) fill() (remove func() error, err error) {
+	available, err := measure.AvailableMemory()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = io.Copy(f, blob{size: size}.reader())
-	return errors.Join(err, f.Close(), os.Remove(f.Name()))
+	f, err := os.CreateTemp(l.dir, "fill-")
+	if err != nil {
+		return nil, err
+	}
+	err = f.Truncate(available)
+	if err == nil && !l.short {
+		_, err = io.Copy(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{f})
+	}
+	return func() error { return errors.Join(f.Close(), os.Remove(f.Name())) }, err
 }
 
 // blobRates pushes the blobs to a registry, and pulls them. It returns the most memory

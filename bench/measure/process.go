@@ -7,7 +7,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +18,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Command is a program to run.
@@ -143,42 +144,51 @@ func (p *Process) watchMemory() {
 	}
 }
 
+// AvailableMemory returns how much memory the machine could give to whoever asks, in bytes.
+func AvailableMemory() (int64, error) {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0, err
+	}
+	kilobytes, err := valueOf(b, "\nMemAvailable:")
+	if err != nil {
+		return 0, fmt.Errorf("reading /proc/meminfo: %w", err)
+	}
+	return kilobytes << 10, nil
+}
+
 // PeakMemory returns the most memory that a running process has had resident, in bytes.
 func PeakMemory(pid int) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
-	_, rest, ok := bytes.Cut(b, []byte("\nVmHWM:"))
-	if !ok {
-		return 0, errors.New("the process has ended")
+	kilobytes, err := valueOf(b, "\nVmHWM:")
+	if err != nil {
+		return 0, fmt.Errorf("the process has ended: %w", err)
 	}
-	fields := strings.Fields(string(rest[:min(len(rest), 64)]))
-	n, err := strconv.ParseInt(fields[0], 10, 64)
-	return n << 10, err
+	return kilobytes << 10, nil
 }
 
-// CPUTime returns the time of processors that a running process has had.
+// valueOf returns the number that follows a key in a file of /proc.
+func valueOf(b []byte, key string) (int64, error) {
+	_, rest, ok := bytes.Cut(b, []byte(key))
+	fields := strings.Fields(string(rest[:min(len(rest), 64)]))
+	if !ok || len(fields) == 0 {
+		return 0, fmt.Errorf("no %s", strings.TrimSpace(key))
+	}
+	return strconv.ParseInt(fields[0], 10, 64)
+}
+
+// CPUTime returns the time of processors that a running process has had, from the clock
+// that clock_getcpuclockid(3) names.
 func CPUTime(pid int) (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
+	const scheduled = 2 // CPUCLOCK_SCHED, of a whole process
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|scheduled), &t); err != nil {
+		return 0, fmt.Errorf("reading the clock of process %d: %w", pid, err)
 	}
-	_, rest, _ := bytes.Cut(b, []byte(") ")) // the name before it may hold anything
-	fields := strings.Fields(string(rest))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat is cut off", pid)
-	}
-	var ticks int64
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		ticks += n
-	}
-	const tick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Go knows
-	return time.Duration(ticks) * tick, nil
+	return time.Duration(t.Nano()), nil
 }
 
 // Syncs is what strace saw.
