@@ -22,6 +22,7 @@ const (
 	partFacts    = "part-facts"
 	partFiles    = "part-files"
 	partAudit    = "part-audit"
+	partProvable = "part-provable"
 )
 
 // partOf returns the part that the arguments name, or nil.
@@ -38,6 +39,8 @@ func partOf(args []string) (part func(context.Context, []string, io.Writer) erro
 		return serveFiles, args[1:]
 	case partAudit:
 		return serveAudited, args[1:]
+	case partProvable:
+		return recordProvable, args[1:]
 	case partFacts:
 		return recordFacts, args[1:]
 	}

@@ -32,7 +32,10 @@ func (p *program) showProven(ctx context.Context, a Prover, ref string, at dossi
 	if err := json.Unmarshal(f.Dossier, &d); err != nil {
 		return &dossier.Error{Kind: dossier.KindInvalid, Op: "reading proof", Subject: "dossier", Err: err}
 	}
-	if err := os.WriteFile(path, append(b, '\n'), 0o644); err != nil {
+	if b, err = proof.Compress(b); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, b, 0o644); err != nil {
 		return &dossier.Error{Kind: dossier.KindStorage, Op: "writing the proof", Err: err, Hint: "choose another file with --proof"}
 	}
 	return out.write(p, d, func(o render.Options) error { return render.Dossier(p.stdout, d, o) })

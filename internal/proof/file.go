@@ -5,11 +5,13 @@ package proof
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -25,7 +27,7 @@ import (
 // Format names the form of a File.
 const Format = "dossier/proof/v1"
 
-// MaxFile is how large a file may be.
+// MaxFile is how large a file may be, decompressed.
 const MaxFile = 256 << 20 // bytes
 
 // File is an answer with what proves it.
@@ -52,12 +54,49 @@ type Log struct {
 	Map       []byte                            `json:"map"`       // translog.Heads
 }
 
-// Parse reads a file. KindInvalid: it is none. KindUnsupported: it is of another version.
+const opRead = "reading proof"
+
+// gzipMagic is how compressed files begin; no JSON does.
+const gzipMagic = "\x1f\x8b"
+
+// Compress returns a file as it is best kept: hashes and digests, of which most of it
+// is made, take half the room then.
+func Compress(file []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	_, err = w.Write(file)
+	err = errors.Join(err, w.Close())
+	return b.Bytes(), err
+}
+
+// decompress returns a file as JSON.
+func decompress(b []byte) ([]byte, error) {
+	if !bytes.HasPrefix(b, []byte(gzipMagic)) {
+		return b, nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err == nil {
+		b, err = io.ReadAll(io.LimitReader(r, MaxFile+1))
+	}
+	if err != nil {
+		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: opRead, Err: fmt.Errorf("it cannot be decompressed: %w", err), Hint: "fetch the file again: it is damaged"}
+	}
+	return b, nil
+}
+
+// Parse reads a file, compressed or not. KindInvalid: it is none. KindUnsupported: it is of another version.
 func Parse(b []byte) (File, error) {
-	const op = "reading proof"
+	const op = opRead
 	var f File
+	b, err := decompress(b)
+	if err != nil {
+		return f, err
+	}
 	if len(b) > MaxFile {
-		return f, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has %d bytes, MaxFile is %d", len(b), MaxFile))
+		return f, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has more than MaxFile, %d bytes", MaxFile))
 	}
 	if err := json.Unmarshal(b, &f); err != nil {
 		return f, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err, Hint: "dossier show IMAGE --proof FILE writes one"}

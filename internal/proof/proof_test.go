@@ -292,6 +292,31 @@ func TestErasedProof(t *testing.T) {
 	}
 }
 
+// TestCompressedProof reads a file as it is kept, and what is left of a damaged one.
+func TestCompressedProof(t *testing.T) {
+	l := newLab(t)
+	b, err := l.Prove(t.Context(), "registry.example/web", l.image, dossier.Times{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := Compress(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := Parse(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := l.check(t, f); len(r.Faults) > 0 {
+		t.Errorf("%v", r.Faults)
+	}
+	for _, damaged := range [][]byte{kept[:2], kept[:len(kept)/2], append(slices.Clone(kept), 1)} {
+		if _, err := Parse(damaged); dossier.KindOf(err) != dossier.KindInvalid {
+			t.Errorf("%d of %d bytes: %v", len(damaged), len(kept), err)
+		}
+	}
+}
+
 func TestQuorum(t *testing.T) {
 	l := newLab(t)
 	f := l.prove(t)

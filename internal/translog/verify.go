@@ -45,16 +45,17 @@ type verification struct {
 	report Report
 	head   store.LogHead
 	tree   *tree
-	chains map[dossier.Digest]link
+	chains map[headKey]link
 	broken bool // an entry is missing: what comes after it cannot be checked
 
 	mapRoot *tlog.Hash // that the chains give; nil: not computed
 }
 
-// link is the end of a subject's chain so far.
+// link is the end of a subject's chain so far: how many facts it has, and the value of the
+// last of them as a head of the map. There is one for each subject, so it is kept small.
 type link struct {
-	seq  int64
-	leaf dossier.Digest
+	seq   int64
+	value tlog.Hash
 }
 
 // Verify computes the whole log again from the facts and compares: each fact with its
@@ -62,7 +63,7 @@ type link struct {
 // signature. key is the verifier key that the log must have, or empty for the one
 // that the store names, which then proves nothing against who can write it.
 func Verify(ctx context.Context, s store.Store, key string) (Report, error) {
-	v := &verification{store: s, chains: map[dossier.Digest]link{}}
+	v := &verification{store: s, chains: map[headKey]link{}}
 	v.report.Faults = []Fault{}
 	err := s.View(ctx, func(r store.Reader) (err error) {
 		if v.head, err = r.LogHead(ctx); err != nil {
@@ -187,11 +188,16 @@ func (v *verification) fact(f store.LogFact) {
 	if f.Fact.LeafOf(f.BodyHash) != f.Leaf {
 		v.fault(f.Index, id, "header and leaf disagree: one of them was changed")
 	}
-	before := v.chains[f.Subject]
-	if f.Seq != before.seq+1 || f.Fact.Prev != before.leaf {
+	own := Head{f.Subject, f.Seq, f.Leaf}.leaf()
+	before := v.chains[own.key]
+	said := link{seq: f.Seq - 1}
+	if f.Fact.Prev != "" {
+		said.value = Head{f.Subject, f.Seq - 1, f.Fact.Prev}.leaf().value
+	}
+	if said != before {
 		v.fault(f.Index, id, "number %d of the facts of %s does not follow number %d", f.Seq, f.Subject, before.seq)
 	}
-	v.chains[f.Subject] = link{f.Seq, f.Leaf}
+	v.chains[own.key] = link{f.Seq, own.value}
 }
 
 // tiles compares what was computed with what is kept, and forgets full tiles.

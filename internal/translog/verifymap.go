@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
-	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -18,7 +17,9 @@ import (
 // root of the latter.
 func (v *verification) heads(ctx context.Context, r store.Reader) (*tlog.Hash, error) {
 	m := mapCheck{verification: v, read: func(prefixes []string) (map[string][]byte, error) { return r.LogMap(ctx, prefixes) }}
-	all, err := m.node("", leavesOf(v.chains))
+	leaves := leavesOf(v.chains)
+	v.chains = nil // there is nothing left to compare with them
+	all, err := m.node("", leaves)
 	if err != nil {
 		return nil, err
 	}
@@ -26,10 +27,10 @@ func (v *verification) heads(ctx context.Context, r store.Reader) (*tlog.Hash, e
 }
 
 // leavesOf returns the leaves of the map, sorted.
-func leavesOf(chains map[dossier.Digest]link) []headLeaf {
+func leavesOf(chains map[headKey]link) []headLeaf {
 	leaves := make([]headLeaf, 0, len(chains))
-	for subject, end := range chains {
-		leaves = append(leaves, Head{subject, end.seq, end.leaf}.leaf())
+	for key, end := range chains {
+		leaves = append(leaves, headLeaf{key, end.value})
 	}
 	slices.SortFunc(leaves, compareLeaves)
 	return leaves
