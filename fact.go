@@ -74,8 +74,8 @@ const (
 	FactDamage FactKind = "registry.damage"
 	// FactHeal says that the bytes of a damaged blob are those of its digest again.
 	FactHeal FactKind = "registry.heal"
-	// FactSignedTag says that a tag was verified to mean a digest, by signed metadata
-	// (docs/spec/tuf.md). Subject: the digest. Body: SignedTagBody as JSON.
+	// FactSignedTag says that a tag was verified to mean a digest, or another one, by signed
+	// metadata (docs/spec/tuf.md). Subject: the digest. Body: SignedTagBody as JSON.
 	FactSignedTag FactKind = "tag.signed"
 	// FactRetraction takes back an earlier fact of the same subject.
 	// Body: RetractionBody as JSON.
@@ -134,10 +134,17 @@ type SignedTagBody struct {
 	SignedBy string `json:"signedBy"` // "owner", or "online": the server's own key
 	Role     string `json:"role"`     // that signed
 	Metadata string `json:"metadata"` // whose it is: registry and prefix
+	// Keys are the IDs of those that may sign for the role.
+	Keys []string `json:"keys,omitempty"`
+	// Until is how long that may be believed without looking again. Zero: it was not
+	// kept, and a fact tells only of the time at which it was recorded.
+	Until time.Time `json:"until,omitzero"`
+	// Means is what the tag is signed to mean where that is not the subject; empty: the subject.
+	Means Digest `json:"means,omitempty"`
 }
 
-// SignedTag returns the statement that a tag was verified to mean a digest, by metadata
-// signed at a time.
+// SignedTag returns the statement that a tag was verified to mean a digest, or body.Means, by
+// metadata signed at a time.
 func SignedTag(d Digest, body SignedTagBody, at time.Time) (Statement, error) {
 	text, err := json.Marshal(body)
 	if err != nil {

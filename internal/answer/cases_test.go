@@ -3,7 +3,11 @@
 
 package answer
 
-import "dossier.dev/dossier"
+import (
+	"time"
+
+	"dossier.dev/dossier"
+)
 
 // The keys that samples use.
 const (
@@ -235,11 +239,24 @@ func currencyCases() []judgeCase {
 			e.move(image("new"))
 			e.Requested[0].Interval, e.Requested[0].Target = nil, Content{}
 		}},
+		{row: "signed-otherwise", sample: plain, change: func(e *Evidence) { e.sign(digestOf("signed"), asOf.Add(-time.Hour), asOf.Add(time.Hour)) }},
+		{row: "signed-otherwise", variant: "newer", sample: plain, change: func(e *Evidence) {
+			e.sign("", asOf.Add(-2*time.Hour), asOf.Add(time.Hour))
+			e.sign(digestOf("signed"), asOf.Add(-time.Hour), asOf.Add(time.Hour))
+		}},
+		{row: "moved", variant: "as-signed", sample: plain, change: func(e *Evidence) {
+			e.sign("", asOf.Add(-2*time.Hour), asOf.Add(time.Hour))
+			e.move(image("new"))
+			e.Facts = append(e.Facts, signedFact(digestOf("new"), dossier.SignedTagBody{}, asOf.Add(-time.Hour), asOf.Add(time.Hour)))
+		}},
 		{row: "several-images", sample: plain, change: func(e *Evidence) { e.Requested[0].Running = append(e.Requested[0].Running, image("old")) }},
 		{row: "floating", sample: nginx().with(func(s *sample) { s.tags = []string{"latest"} })},
 		{row: "old", sample: age("2023-05-01T10:00:00Z")},
 		{row: "stale-check", sample: plain, change: func(e *Evidence) { e.Requested[0].Interval.CheckedAt = asOf.Add(-9 * day) }},
 		{row: "current", sample: plain},
+		{row: "current", variant: "signed", sample: plain, change: func(e *Evidence) { e.sign("", asOf.Add(-time.Hour), asOf.Add(time.Hour)) }},
+		{row: "current", variant: "was-signed", sample: plain, change: func(e *Evidence) { e.sign("", asOf.Add(-9*time.Hour), asOf.Add(-time.Hour)) }},
+		{row: "current", variant: "was-signed-otherwise", sample: plain, change: func(e *Evidence) { e.sign(digestOf("signed"), asOf.Add(-9*time.Hour), asOf.Add(-time.Hour)) }},
 		{row: "current", variant: "reproducible", sample: age("1970-01-01T00:00:00Z")},
 		{row: "current", variant: "made-in-the-future", sample: age("2034-05-01T10:00:00Z")},
 		{row: "current", variant: "index-moved-platform-stayed", sample: multi, change: func(e *Evidence) {

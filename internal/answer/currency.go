@@ -18,13 +18,19 @@ func judgeCurrency(s *survey) dossier.Answer {
 	d := s.draft("tag", "checked", "moved", "digests", "mutable", "pullPolicy", "created")
 	created := d.set("created", s.created()...)
 	var reasons []reason
-	var current, stale []found
+	var current, stale, signed []found
+	var meanings []*meaning
 	for _, t := range s.tagStates() {
 		d.details["tag"] = append(d.details["tag"], t.name())
 		if t.interval != nil {
 			d.details["checked"] = append(d.details["checked"], t.checked())
 		}
+		if t.signed != nil {
+			meanings = append(meanings, t.signed)
+		}
 		switch {
+		case t.signed.contradicts(t):
+			reasons = append(reasons, s.signedOtherwise(t))
 		case t.gone:
 			reasons = append(reasons, s.goneTag(d, t))
 		case t.interval == nil:
@@ -34,6 +40,7 @@ func judgeCurrency(s *survey) dossier.Answer {
 			stale = append(stale, t.checked())
 		default:
 			current = append(current, t.here())
+			signed = append(signed, t.signed.confirms()...)
 		}
 		if r, ok := s.severalDigests(d, t); ok {
 			reasons = append(reasons, r)
@@ -45,6 +52,9 @@ func judgeCurrency(s *survey) dossier.Answer {
 	for _, key := range []string{"tag", "checked", "moved", "mutable", "pullPolicy"} {
 		d.merge(key)
 	}
+	if len(meanings) > 0 {
+		d.set("signedTag", allMeanings(meanings))
+	}
 	if s.unread() && len(reasons) == 0 && len(current) == 0 && len(stale) == 0 {
 		return d.unknown(s.whyUnread())
 	}
@@ -54,13 +64,17 @@ func judgeCurrency(s *survey) dossier.Answer {
 	if len(reasons) > 0 {
 		slices.SortStableFunc(reasons, func(a, b reason) int { return a.rank - b.rank })
 		r := reasons[0]
-		return d.answer(dossier.StatusWarn, r.summary, r.next, r.rests...)
+		status := dossier.StatusWarn
+		if r.rank == rankSigned {
+			status = dossier.StatusFail
+		}
+		return d.answer(status, r.summary, r.next, r.rests...)
 	}
-	return s.withoutReason(d, current, stale, created)
+	return s.withoutReason(d, current, stale, signed, created)
 }
 
 // withoutReason judges an image that nothing speaks against.
-func (s *survey) withoutReason(d *draft, current, stale, created []found) dossier.Answer {
+func (s *survey) withoutReason(d *draft, current, stale, signed, created []found) dossier.Answer {
 	if len(stale) > 0 {
 		return d.answer(dossier.StatusWarn, "tag last checked "+s.ago(stale[0].text()), s.checkNext(), stale...)
 	}
@@ -70,6 +84,10 @@ func (s *survey) withoutReason(d *draft, current, stale, created []found) dossie
 			summary = fmt.Sprintf("%d tags still point here", len(current))
 		}
 		rests := current
+		if len(signed) == len(current) {
+			summary += ", signed"
+			rests = slices.Concat(rests, signed)
+		}
 		if f, _, ok := s.age(created); ok {
 			rests = append(slices.Clip(rests), f)
 		}
@@ -91,7 +109,8 @@ type reason struct {
 
 // The ranks of reasons.
 const (
-	rankMoved = iota
+	rankSigned = iota
+	rankMoved
 	rankGone
 	rankSeveral
 	rankMutable

@@ -20,7 +20,7 @@ type Evidence struct {
 	Platforms []dossier.PlatformImage `json:"platforms"`
 	// Facts are those that hold about the subject, its platform manifests and
 	// their configurations, of the kinds that questions are judged by; the
-	// image.tag facts of the digests that the requested tags point at; and the
+	// image.tag and tag.signed facts of the digests that the requested tags point at; and the
 	// configurations of Bases.
 	Facts []dossier.Fact `json:"facts"`
 	// Edges lead from the subject and from the manifests of Platforms, to
@@ -44,7 +44,7 @@ type Evidence struct {
 func evidenceKinds() []dossier.FactKind {
 	return []dossier.FactKind{
 		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactContents, dossier.FactSignature, dossier.FactName,
-		dossier.FactTag,
+		dossier.FactTag, dossier.FactSignedTag,
 	}
 }
 

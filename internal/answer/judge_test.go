@@ -178,7 +178,9 @@ func TestDetailsAreSpecified(t *testing.T) {
 	for _, c := range judgeCases() {
 		answers := Judge(c.evidence(), Policy{})
 		for q, keys := range want {
-			if got := strings.Join(slices.Sorted(maps.Keys(answers.Of(q).Details)), " "); got != keys {
+			details := answers.Of(q).Details
+			delete(details, "signedTag") // is there when a tag is signed
+			if got := strings.Join(slices.Sorted(maps.Keys(details)), " "); got != keys {
 				t.Errorf("%s/%s: details of %s: got %s, want %s", c.question, c.name(), q, got, keys)
 			}
 		}

@@ -47,6 +47,7 @@ type parsed struct {
 	signed   trust.Evidence
 	name     dossier.NameBody
 	tag      dossier.TagBody
+	meaning  dossier.SignedTagBody
 
 	says  []origin.Statement // of an index, a manifest or a configuration
 	hints []origin.Hint
@@ -112,6 +113,8 @@ func parseBody(kind dossier.FactKind, body []byte) *parsed {
 		p.err = json.Unmarshal(body, &p.name)
 	case dossier.FactTag:
 		p.err = json.Unmarshal(body, &p.tag)
+	case dossier.FactSignedTag:
+		p.err = json.Unmarshal(body, &p.meaning)
 	}
 	return p
 }

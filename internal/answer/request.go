@@ -167,7 +167,7 @@ func (b *batch) content(d dossier.Digest) Content {
 }
 
 // addTargetFacts adds the tag facts of what requested tags point at elsewhere:
-// they prove that a tag has moved.
+// they prove that a tag has moved, and that it is signed to mean that.
 func (b *batch) addTargetFacts(ctx context.Context) error {
 	targets := map[dossier.Digest][]int{}
 	for i, e := range b.evidence {
@@ -177,7 +177,7 @@ func (b *batch) addTargetFacts(ctx context.Context) error {
 			}
 		}
 	}
-	for fact, err := range b.r.Holding(ctx, slices.Sorted(maps.Keys(targets)), b.at, dossier.FactTag) {
+	for fact, err := range b.r.Holding(ctx, slices.Sorted(maps.Keys(targets)), b.at, dossier.FactTag, dossier.FactSignedTag) {
 		if err != nil {
 			return err
 		}

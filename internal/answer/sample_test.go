@@ -177,6 +177,16 @@ func (e *Evidence) move(target Content) {
 	e.Facts = append(e.Facts, tagFactOf(target.Digest, ref.Name(), ref.Tag, true, at))
 }
 
+// sign says that the first tag was verified to mean the subject, or another digest.
+func (e *Evidence) sign(means dossier.Digest, at, until time.Time) {
+	e.Facts = append(e.Facts, signedFact(e.Subject, dossier.SignedTagBody{Means: means}, at, until))
+}
+
+func signedFact(d dossier.Digest, b dossier.SignedTagBody, at, until time.Time) dossier.Fact {
+	b.Name, b.Tag, b.SignedBy, b.Role, b.Keys, b.Metadata, b.Until = nginxName, "1.27", "owner", "release", []string{"4f5d2c"}, "docker.io/library", until
+	return fact(d, dossier.FactSignedTag, "tuf:"+nginxName+":1.27", at, must(b))
+}
+
 // add makes another sample a second platform of the image.
 func (e *Evidence) add(s sample) {
 	other := s.evidence()

@@ -29,11 +29,13 @@ type tagState struct {
 	cite     cite                 // that it points there
 	moved    move
 	gone     bool
+	signed   *meaning // nil: nothing signed is known of it
 }
 
 // tagStates compares each requested tag with the subject.
 func (s *survey) tagStates() []tagState {
 	var out []tagState
+	meanings := s.meanings()
 	for _, r := range s.Requested {
 		ref, err := dossier.ParseReference(r.Reference)
 		if err != nil || ref.Tag == "" {
@@ -54,6 +56,7 @@ func (s *survey) tagStates() []tagState {
 			}
 			t.moved = s.compare(r.Target)
 		}
+		t.signed = s.holdAgainst(t, meanings[ref.Name()+":"+ref.Tag])
 		out = append(out, t)
 	}
 	slices.SortStableFunc(out, func(a, b tagState) int { return cmp.Compare(a.Reference, b.Reference) })

@@ -336,8 +336,7 @@ func (p *program) showSigning(whose string, s tuf.Signing) error {
 
 func (p *program) tufVerify() *cobra.Command {
 	var out outputFlags
-	var q server.TagQuery
-	var root, fresh string
+	var v freshFlags
 	cmd := &cobra.Command{
 		Use:   "verify NAME:TAG[@DIGEST]",
 		Short: "Verify that a tag means a digest, signed and current",
@@ -355,22 +354,18 @@ behind it. With --offline what is kept must do, until it expires.`,
 			if err := out.check(); err != nil {
 				return err
 			}
-			ref, err := dossier.ParseReference(args[0])
-			if err == nil && ref.Tag == "" {
-				err = dossier.Errorf(dossier.KindInvalid, "reading the argument", args[0], "it names no tag")
-			}
+			ref, err := taggedReference(args[0])
 			if err != nil {
-				return usageError{err}
+				return err
 			}
-			q.Ref, q.Token, q.URL = ref, p.global.token, p.global.server
-			if fresh != "" {
-				if q.MaxAge, err = dossier.ParseAge(fresh); err != nil || q.MaxAge <= 0 {
-					return usageError{dossier.Errorf(dossier.KindInvalid, "reading flag", "--fresh="+fresh, "want a length of time such as 24h")}
-				}
+			q, err := v.query(ref)
+			if err != nil {
+				return err
 			}
-			if root != "" {
-				if q.Root, err = readLimited(root, tuf.MaxRoot); err != nil {
-					return err
+			q.Token, q.URL = p.global.token, p.global.server
+			if q.URL != "" {
+				if err := q.CheckURL(); err != nil {
+					return usageError{err}
 				}
 			}
 			return p.verifyTag(cmd.Context(), q, out)
@@ -378,19 +373,14 @@ behind it. With --offline what is kept must do, until it expires.`,
 	}
 	out.register(cmd.Flags())
 	f := cmd.Flags()
-	f.StringVar(&q.Prefix, "prefix", "", "`prefix` of repositories whose metadata it is; else the one that is pinned")
-	f.StringVar(&root, "root", "", "`file` with the root to pin, such as 1.root.json")
-	f.BoolVar(&q.FirstUse, "first-use", false, "pin the root that the server gives, when none is")
-	f.StringVar(&fresh, "fresh", "", "how `old` the newest signature may be, such as 24h; else as long as it holds")
+	f.StringVar(&v.prefix, "prefix", "", "`prefix` of repositories whose metadata it is; else the one that is pinned")
+	f.StringVar(&v.root, "root", "", "`file` with the root to pin, such as 1.root.json")
+	f.BoolVar(&v.firstUse, "first-use", false, "pin the root that the server gives, when none is")
+	f.StringVar(&v.fresh, "fresh", "", "how `old` the newest signature may be, such as 24h; else as long as it holds")
 	return cmd
 }
 
 func (p *program) verifyTag(ctx context.Context, q server.TagQuery, out outputFlags) (err error) {
-	if strings.HasPrefix(q.URL, "http://") && q.Token != "" {
-		if _, err := p.tufServer("asking the server", "its metadata is only there"); err != nil { // it sends no token in the clear
-			return err
-		}
-	}
 	engine, err := p.engine(ctx)
 	if err != nil {
 		return err

@@ -52,6 +52,7 @@ func (p *program) verifyCommand() *cobra.Command {
 	out := outputFlags{}
 	var v verifyFlags
 	var proven provenFlags
+	var tag freshFlags
 	cmd := &cobra.Command{
 		Use:   "verify IMAGE|FILE|DIGEST | verify --proof FILE",
 		Short: "Verify who signed an image or an artifact",
@@ -65,6 +66,10 @@ With a certificate a trusted root is needed. With a key it is not; when one is g
 signature must be in one of its logs. Without --type the image itself must be signed; a
 statement about it is another thing.
 
+With --fresh the tag itself must be signed to mean this image (docs/spec/tuf.md), no longer
+ago than that: signatures say who made an image, and a registry can go on giving an old
+one. Who may have signed need not be named then; when it is, both must verify.
+
 Or check an answer that dossier show --proof wrote, with --proof and --trust: that its
 evidence is in the transparency log, that the log is signed by a key and seen by witnesses
 that the trust file names, and that the answer follows from the evidence. The store is not
@@ -75,6 +80,7 @@ needed for that. It says what is proven and by whom, and what is only claimed.`,
   dossier verify --bundle app.sigstore.json --key cosign.pub app.tar.gz
   dossier verify --bundle app.sigstore.json --trusted-root trusted_root.json \
       --certificate-identity me@example.com --certificate-oidc-issuer https://accounts.example app.tar.gz
+  dossier verify --trust trust.yaml --fresh 24h registry.example/shop/api:1.4
   dossier verify --proof nginx.proof --trust trust.yaml`,
 		Args: proven.args(oneArg("one IMAGE, FILE or DIGEST")),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -84,6 +90,9 @@ needed for that. It says what is proven and by whom, and what is only claimed.`,
 			v.policy = proven.trust
 			if err := out.check(); err != nil {
 				return err
+			}
+			if tag.fresh != "" {
+				return p.verifyFresh(cmd.Context(), v, tag, args[0], out)
 			}
 			d, err := p.verify(cmd.Context(), v, args[0])
 			if err != nil {
@@ -95,6 +104,7 @@ needed for that. It says what is proven and by whom, and what is only claimed.`,
 	out.register(cmd.Flags())
 	v.register(cmd.Flags())
 	proven.register(cmd.Flags())
+	tag.register(cmd.Flags())
 	return cmd
 }
 

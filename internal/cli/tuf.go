@@ -24,28 +24,30 @@ func (p *program) ownerKey(file string) (tuf.Signer, error) {
 	return s, nil
 }
 
-// printTagResult prints what is signed of a tag.
+// printTagResult prints what is signed of a tag, and ends the command with 3 when it is not verified.
 func (p *program) printTagResult(r tuf.Result, out outputFlags) error {
-	err := out.write(p, r, func(o render.Options) error {
-		if !r.Verified {
-			_, err := fmt.Fprintf(p.stdout, "not verified: %s: %s\n", r.Reason, render.Clean(r.Why))
-			return err
-		}
-		who := "by its owner, role " + r.Role
-		if r.SignedBy == tuf.ByOnline {
-			who = "online, by the server"
-		}
-		_, err := fmt.Fprintf(p.stdout, "verified: %s means %s\nsigned %s\n", r.Target, r.Digest, who)
-		if err == nil && !r.AsOf.IsZero() {
-			_, err = fmt.Fprintf(p.stdout, "fresh as of %s\n", r.AsOf.Format(time.RFC3339))
-		}
-		if err == nil {
-			_, err = fmt.Fprintf(p.stdout, "holds until %s\n", r.Expires.Format(time.RFC3339))
-		}
-		return err
-	})
+	err := out.write(p, r, func(render.Options) error { return p.writeTagResult(r) })
 	if err == nil && !r.Verified {
 		return errFound
+	}
+	return err
+}
+
+func (p *program) writeTagResult(r tuf.Result) error {
+	if !r.Verified {
+		_, err := fmt.Fprintf(p.stdout, "not verified: %s: %s\n", r.Reason, render.Clean(r.Why))
+		return err
+	}
+	who := "by its owner, role " + r.Role
+	if r.SignedBy == tuf.ByOnline {
+		who = "online, by the server"
+	}
+	_, err := fmt.Fprintf(p.stdout, "verified: %s means %s\nsigned %s\n", r.Target, r.Digest, who)
+	if err == nil && !r.AsOf.IsZero() {
+		_, err = fmt.Fprintf(p.stdout, "fresh as of %s\n", r.AsOf.Format(time.RFC3339))
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(p.stdout, "holds until %s\n", r.Expires.Format(time.RFC3339))
 	}
 	return err
 }

@@ -179,6 +179,8 @@ func (e *Engine) Refresh(ctx context.Context, ref string) (stale, err error) {
 		}
 		if dossier.IsLocal(ref) {
 			e.remember(ref, d)
+		} else {
+			e.checkTag(ctx, name, d)
 		}
 		return nil, nil
 	}

@@ -8,10 +8,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +29,7 @@ type TagQuery struct {
 	Ref      dossier.Reference // with a tag; with a digest: that it must mean. Without one, the registry says where it points
 	Prefix   string            // of the metadata; empty: the one that is pinned
 	URL      string            // of the server that has it; empty: that of the registry
-	Token    string            // for it
+	Token    string            // for URL: it is shown to nobody else, and only under TLS or on this machine
 	MaxAge   time.Duration     // of the timestamp; 0: as long as it holds
 	Root     []byte            // to pin
 	FirstUse bool
@@ -35,7 +38,7 @@ type TagQuery struct {
 const opTag = "verifying tag"
 
 // VerifyTag verifies that a tag means a digest. What it has seen stays in the store, and so does
-// what it found, as a fact. That a tag is not verified is no error.
+// what it found, as a fact: that it means the digest, or that it means another. That a tag is not verified is no error.
 // KindInvalid: nothing says which prefix. Else errors are those of the store.
 func (e *Engine) VerifyTag(ctx context.Context, q TagQuery) (tuf.Result, error) {
 	prefix, err := e.prefixOf(ctx, q)
@@ -60,10 +63,31 @@ func (e *Engine) VerifyTag(ctx context.Context, q TagQuery) (tuf.Result, error) 
 		ask.Digest, ask.Length = d.Digest, max(0, d.Size)
 	}
 	r, err := v.Verify(ctx, ask)
-	if err == nil && r.Verified {
-		err = e.recordSigned(ctx, q.Ref, r)
+	if err == nil && (r.Verified || r.Reason == tuf.ReasonDigest) {
+		err = e.recordSigned(ctx, q.Ref, ask.Digest, r)
 	}
 	return r, err
+}
+
+// checkTag verifies what a tag means that was just read, when metadata that speaks of it is pinned, so that
+// answers can say so. Answers do without when it cannot be done; that is logged.
+func (e *Engine) checkTag(ctx context.Context, name string, d dossier.Digest) {
+	ref, err := dossier.ParseReference(name)
+	if err != nil || ref.Digest != "" {
+		return
+	}
+	q := TagQuery{Ref: ref.WithDefaultTag()}
+	if _, err := e.prefixOf(ctx, q); err != nil {
+		return // nothing is pinned
+	}
+	q.Ref.Digest = d
+	r, err := e.VerifyTag(ctx, q)
+	switch {
+	case err != nil:
+		e.config.Logger.WarnContext(ctx, "what is signed of a tag could not be verified", "tag", name, "error", err)
+	case !r.Verified:
+		e.config.Logger.WarnContext(ctx, "a tag is not verified", "tag", name, "digest", d, "reason", r.Reason, "why", r.Why)
+	}
 }
 
 // prefixOf finds the prefix whose metadata speaks of a repository: the longest that is pinned.
@@ -95,10 +119,14 @@ func (e *Engine) prefixOf(ctx context.Context, q TagQuery) (string, error) {
 // metadataOf returns where the metadata of a prefix is read.
 func (e *Engine) metadataOf(q TagQuery, prefix string) (tuf.Source, error) {
 	base := strings.TrimSuffix(q.URL, "/")
-	if base == "" {
+	if base != "" {
+		if err := q.CheckURL(); err != nil {
+			return nil, err
+		}
+	} else {
+		q.Token = "" // it was given for a server, and an image's name says nothing of that
 		scheme := "https://"
-		host, _, _ := strings.Cut(q.Ref.Registry, ":")
-		if isLoopback(host) || slices.Contains(e.config.PlainHTTP, q.Ref.Registry) {
+		if isLoopback((&url.URL{Host: q.Ref.Registry}).Hostname()) || slices.Contains(e.config.PlainHTTP, q.Ref.Registry) {
 			scheme = "http://"
 		}
 		base = scheme + q.Ref.Registry
@@ -123,6 +151,26 @@ func (e *Engine) metadataOf(q TagQuery, prefix string) (tuf.Source, error) {
 	return tuf.HTTP{URL: base + tuf.Path + prefix, Token: q.Token, Client: &http.Client{Transport: transport, CheckRedirect: noRedirect}}, nil
 }
 
+// CheckURL checks the URL that metadata is to be read from, and that no token is sent to it in the
+// clear. KindInvalid.
+func (q TagQuery) CheckURL() error {
+	fail := func(why, hint string) error { // the URL may hold a password: it is not repeated
+		return &dossier.Error{Kind: dossier.KindInvalid, Op: opTag, Subject: "the URL of the server", Err: errors.New(why), Hint: hint}
+	}
+	u, err := url.Parse(q.URL)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Host == "":
+		return fail("it does not begin with http:// or https:// and a host", "write it like https://registry.example")
+	case u.User != nil:
+		return fail("it holds a user or a password", "set DOSSIER_TOKEN instead")
+	case u.RawQuery != "" || u.Fragment != "":
+		return fail("it has a query or a fragment", "give scheme, host and port only")
+	case q.Token != "" && u.Scheme == "http" && !isLoopback(u.Hostname()):
+		return fail("a token is sent under TLS only", "write https://, or leave the token out")
+	}
+	return nil
+}
+
 // ForgetMetadata forgets what is pinned and was seen of HOST/PREFIX. KindNotFound.
 func (e *Engine) ForgetMetadata(ctx context.Context, source string) error {
 	return e.store.Update(ctx, func(tx store.Tx) error {
@@ -138,25 +186,30 @@ func (e *Engine) ForgetMetadata(ctx context.Context, source string) error {
 	})
 }
 
-// signedEvery is how far apart two facts about the same signed tag are at least: metadata is signed
-// anew each hour, and says the same.
+// signedEvery is how far apart two facts about the same signed tag are at least, while the one before
+// still holds for a while: metadata is signed anew each hour, and says the same.
 const signedEvery = time.Hour
 
-// recordSigned records that a tag was found to be signed.
-func (e *Engine) recordSigned(ctx context.Context, ref dossier.Reference, r tuf.Result) error {
+// recordSigned records what a tag was found to be signed to mean, on the digest that was held against it.
+func (e *Engine) recordSigned(ctx context.Context, ref dossier.Reference, asked dossier.Digest, r tuf.Result) error {
 	at := dossier.Instant(cmp.Or(r.AsOf, e.config.Now()))
-	s, err := dossier.SignedTag(r.Digest, dossier.SignedTagBody{
-		Name: ref.Name(), Tag: ref.Tag, SignedBy: string(r.SignedBy), Role: r.Role, Metadata: r.Source,
-	}, at)
+	body := dossier.SignedTagBody{
+		Name: ref.Name(), Tag: ref.Tag, SignedBy: string(r.SignedBy), Role: r.Role, Metadata: r.Source, Keys: r.Keys, Until: r.Expires.UTC(),
+	}
+	subject := cmp.Or(asked, r.Digest)
+	if !r.Verified {
+		body.Means = r.Digest
+	}
+	s, err := dossier.SignedTag(subject, body, at)
 	if err != nil {
 		return err
 	}
 	return e.store.Update(ctx, func(tx store.Tx) error {
-		for old, err := range tx.Holding(ctx, []dossier.Digest{r.Digest}, dossier.Times{}, dossier.FactSignedTag) {
+		for old, err := range tx.Holding(ctx, []dossier.Digest{subject}, dossier.Times{}, dossier.FactSignedTag) {
 			if err != nil {
 				return err
 			}
-			if old.Source == s.Source && string(old.Body) == string(s.Body) && at.Sub(old.ValidAt) < signedEvery {
+			if old.Source == s.Source && (at.Before(old.ValidAt) || at.Sub(old.ValidAt) < signedEvery && saysAsMuch(old.Body, body, at)) {
 				return nil
 			}
 		}
@@ -166,4 +219,14 @@ func (e *Engine) recordSigned(ctx context.Context, ref dossier.Reference, r tuf.
 		}
 		return nil
 	})
+}
+
+// saysAsMuch reports whether an earlier fact says the same as b, and holds for at least half as long from now on.
+func saysAsMuch(earlier []byte, b dossier.SignedTagBody, at time.Time) bool {
+	var old dossier.SignedTagBody
+	if json.Unmarshal(earlier, &old) != nil || old.Until.Sub(at) < b.Until.Sub(at)/2 {
+		return false
+	}
+	old.Until = b.Until
+	return reflect.DeepEqual(old, b)
 }
