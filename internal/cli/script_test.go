@@ -69,6 +69,7 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			registries := map[string]*testimage.Registry{}
 			env.Values[registriesKey{}] = registries
 			env.Values[receiversKey{}] = map[string]*receiver{}
+			env.Values[processesKey{}] = map[string]*process{}
 			env.Defer(func() {
 				for _, r := range registries {
 					if err := r.Close(); err != nil {
@@ -104,6 +105,14 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			"key":       scriptKey,
 			"receiver":  scriptReceiver,
 			"received":  scriptReceived,
+			"answers":   scriptAnswers,
+			"refused":   scriptRefused,
+			"held":      scriptHeld,
+			"process":   scriptProcess,
+			"murder":    scriptMurder,
+			"logged":    scriptLogged,
+			"lapse":     scriptLapse,
+			"metric":    scriptMetric,
 
 			"eventually": scriptEventually,
 		},

@@ -51,6 +51,7 @@ type receiver struct {
 	answer func(w http.ResponseWriter, n int) bool
 	n      int // requests
 	faults []string
+	now    func() time.Time
 }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
@@ -64,7 +65,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	key, _ := base64.StdEncoding.DecodeString(testKey)
 	id := req.Header.Get(HeaderID)
 	if err == nil {
-		err = Verify(key, id, req.Header.Get(HeaderTimestamp), req.Header.Get(HeaderSignature), body, time.Now())
+		err = Verify(key, id, req.Header.Get(HeaderTimestamp), req.Header.Get(HeaderSignature), body, r.now())
 	}
 	var e Event
 	if err = errors.Join(err, json.Unmarshal(body, &e)); err != nil {
@@ -95,6 +96,7 @@ func startReceiver(t *testing.T) *receiver {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), at: dossier.Instant(time.Now()), lists: map[dossier.Digest]dossier.FindingList{}, receiver: startReceiver(t)}
+	w.receiver.now = w.now
 	db, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: filepath.Join(w.dir, "test.db"), Now: w.now})
 	if err != nil {
 		t.Fatal(err)

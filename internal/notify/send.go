@@ -7,11 +7,13 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -66,10 +68,18 @@ func (s *Service) send(ctx context.Context, t *Target) error {
 	kind := jobSend(t.config.Name)
 	var job store.Job
 	err := s.Store.UpdateSoon(ctx, func(tx store.Tx) error {
-		if _, err := tx.Enqueue(ctx, store.Job{Kind: kind}); err != nil {
+		jobs, err := tx.Jobs(ctx, kind, nil, 1)
+		if err != nil {
 			return err
 		}
-		jobs, err := tx.Lease(ctx, s.owner, []string{kind}, 1, s.now(), s.lease())
+		// A job that is there says when the target is asked next: to enqueue it once
+		// more would have it asked now, for the sake of an event that came since.
+		if len(jobs) == 0 {
+			if _, err := tx.Enqueue(ctx, store.Job{Kind: kind, RunAt: s.now()}); err != nil {
+				return err
+			}
+		}
+		jobs, err = tx.Lease(ctx, s.owner, []string{kind}, 1, s.now(), s.lease())
 		if err != nil {
 			return err
 		}
@@ -85,7 +95,11 @@ func (s *Service) send(ctx context.Context, t *Target) error {
 	if err != nil {
 		return err
 	}
-	return s.sendAll(ctx, t, job)
+	err = s.sendAll(ctx, t, job)
+	if err != nil && ctx.Err() != nil { // this process ends: another need not wait for the lease to
+		err = errors.Join(ctx.Err(), s.later(context.WithoutCancel(ctx), job, s.now()))
+	}
+	return err
 }
 
 // sendAll sends what is due, in order, as long as the target answers.
@@ -102,14 +116,11 @@ func (s *Service) sendAll(ctx context.Context, t *Target, job store.Job) error {
 			return s.Store.UpdateSoon(ctx, func(tx store.Tx) error { return tx.Finish(ctx, job.ID, s.owner) })
 		}
 		for _, d := range due {
-			if ctx.Err() != nil {
-				return s.later(context.WithoutCancel(ctx), job, s.now())
-			}
 			a := s.post(ctx, t, d)
-			if ctx.Err() != nil && a.err != nil { // it was broken off
-				return s.later(context.WithoutCancel(ctx), job, s.now())
+			if ctx.Err() != nil && a.err != nil { // it was broken off, or never begun
+				return ctx.Err()
 			}
-			down, err := s.note(ctx, t, job, d, a)
+			down, err := s.note(context.WithoutCancel(ctx), t, job, d, a)
 			if err != nil || down {
 				return err
 			}
@@ -189,7 +200,7 @@ func (s *Service) post(ctx context.Context, t *Target, d store.Delivery) answer 
 	r.Header.Set(HeaderSignature, Sign(keys, d.Event, at, d.Body))
 	resp, err := t.client.Do(r)
 	if err != nil {
-		return answer{err: err, down: true}
+		return answer{err: unsent(err, t.client.Timeout), down: true}
 	}
 	// Read so that the connection can be used again; whatever becomes of it, the status counts.
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, maxReply))
@@ -206,10 +217,27 @@ func (s *Service) post(ctx context.Context, t *Target, d store.Delivery) answer 
 		slices.Contains([]int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests}, resp.StatusCode)}
 }
 
+// unsent says why a request was not answered, and what to do where that is for the
+// configuration to mend. The URL is left out: who knows that of a chat's hook may
+// write there.
+func unsent(err error, patience time.Duration) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	var authority x509.UnknownAuthorityError
+	switch {
+	case errors.As(err, &authority):
+		return fmt.Errorf("%w: if the target's certificate comes from an authority of your own, name a file with that in ca", err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer within %v", patience)
+	}
+	return err
+}
+
 // retryAfter reads the header of that name (RFC 9110, section 10.2.3).
 func retryAfter(text string, now time.Time) time.Duration {
 	wait := time.Duration(0)
-	if seconds, err := strconv.Atoi(text); err == nil {
+	if seconds, err := strconv.Atoi(text); err == nil || errors.Is(err, strconv.ErrRange) { // which gives the nearest number
 		wait = time.Duration(min(max(seconds, 0), int(maxRetryAfter/time.Second))) * time.Second
 	} else if at, err := http.ParseTime(text); err == nil {
 		wait = at.Sub(now)

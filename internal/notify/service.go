@@ -108,18 +108,13 @@ func (s *Service) Run(ctx context.Context) error {
 
 // keepComposing composes what there is until ctx ends.
 func (s *Service) keepComposing(ctx context.Context) error {
-	look := s.now() // when everything is compared next
+	var looked time.Time // when everything was compared last
 	for {
-		if now := s.now(); !now.Before(look) {
-			if err := s.Store.Update(ctx, func(tx store.Tx) error { return s.All(ctx, tx) }); err != nil {
+		if now := s.now(); !now.Before(s.nextLook(looked)) {
+			if err := s.look(ctx, now); err != nil {
 				return err
 			}
-			look = now.Add(lookEvery)
-			if s.Expiry != nil {
-				if at := s.Expiry(now); !at.IsZero() && at.Before(look) {
-					look = at
-				}
-			}
+			looked = now
 		}
 		job, ok, err := s.take(ctx, jobCompose)
 		if err == nil && ok {
@@ -127,6 +122,8 @@ func (s *Service) keepComposing(ctx context.Context) error {
 			if err != nil && ctx.Err() == nil && dossier.KindOf(err) != dossier.KindConflict {
 				s.Logger.ErrorContext(ctx, "events could not be made and are tried again", "error", err, "attempt", job.Attempts)
 				err = s.later(ctx, job, s.now().Add(backoff(job.Attempts)))
+			} else if err != nil && ctx.Err() != nil { // this process ends: another need not wait for the lease to
+				return errors.Join(ctx.Err(), s.later(context.WithoutCancel(ctx), job, s.now()))
 			}
 		}
 		if err != nil && dossier.KindOf(err) != dossier.KindConflict {
@@ -136,6 +133,30 @@ func (s *Service) keepComposing(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+// look asks to compare everything, and forgets what was given up long ago: until
+// something else is given up nobody else does.
+func (s *Service) look(ctx context.Context, now time.Time) error {
+	return s.Store.Update(ctx, func(tx store.Tx) error {
+		if _, err := tx.DropParked(ctx, now.Add(-keepParked)); err != nil {
+			return err
+		}
+		return s.All(ctx, tx)
+	})
+}
+
+// nextLook is when everything is compared again: after lookEvery, or when the next
+// ignore ends. That is asked each time, since files of ignores change.
+func (s *Service) nextLook(last time.Time) time.Time {
+	next := last.Add(lookEvery)
+	if s.Expiry == nil || last.IsZero() {
+		return next
+	}
+	if at := s.Expiry(last); !at.IsZero() && at.Before(next) {
+		return at
+	}
+	return next
 }
 
 // take leases the job of a kind, if one is due.
