@@ -91,6 +91,13 @@ type Writer interface {
 	Abort(ctx context.Context) error
 }
 
+// Promised reads bytes whose number is known before they come. A Store may have room
+// made for them; there may be fewer or more of them all the same.
+type Promised struct {
+	io.Reader
+	Size int64 // bytes; negative: unknown
+}
+
 // Peeker is a Writer whose bytes can be read while they are written. Not every
 // Store has such.
 type Peeker interface {

@@ -23,6 +23,14 @@ import (
 // bufferSize is how much Append reads and writes at a time.
 const bufferSize = 256 << 10
 
+// Room is made for what was promised, at least so much and at most so much at a time: a
+// file in one piece costs less to write, and a disk that has no room says so before the
+// bytes have come. Whoever promises more than comes takes no more than that from others.
+const (
+	leastRoom = 1 << 20
+	mostRoom  = 64 << 20
+)
+
 // writer writes a file in uploads, which it has locked.
 type writer struct {
 	store *Store
@@ -30,6 +38,7 @@ type writer struct {
 	file  *os.File
 	hash  hash.Hash
 	size  int64
+	room  int64 // the size for which there is room, if that is more
 	ended bool
 }
 
@@ -178,8 +187,15 @@ func (w *writer) Append(ctx context.Context, r io.Reader) (n int64, err error) {
 		buffer = new([bufferSize]byte)
 	}
 	defer w.store.buffers.Put(buffer)
+	promised := int64(-1)
+	if p, ok := r.(blob.Promised); ok {
+		promised = p.Size
+	}
 	for {
 		if err := ctx.Err(); err != nil {
+			return n, fault(op, w.key, err)
+		}
+		if err := w.makeRoom(promised - n); err != nil {
 			return n, fault(op, w.key, err)
 		}
 		got, readErr := r.Read(buffer[:])
@@ -198,6 +214,27 @@ func (w *writer) Append(ctx context.Context, r io.Reader) (n int64, err error) {
 	}
 }
 
+// makeRoom has the file system make room for bytes that are to come, if it can.
+func (w *writer) makeRoom(promised int64) error {
+	if promised < leastRoom || w.size < w.room {
+		return nil
+	}
+	room := min(promised, mostRoom)
+	if err := reserve(w.file, w.size, room); err != nil {
+		return err
+	}
+	w.room = w.size + room
+	return nil
+}
+
+// giveBack gives back the room that was not needed.
+func (w *writer) giveBack() error {
+	if w.room <= w.size {
+		return nil
+	}
+	return w.file.Truncate(w.size)
+}
+
 // Suspend implements [blob.Writer]. It waits for the disk only where nothing
 // tells one run of the machine from the next: Commit does in any case.
 func (w *writer) Suspend(ctx context.Context) (blob.Token, error) {
@@ -206,6 +243,9 @@ func (w *writer) Suspend(ctx context.Context) (blob.Token, error) {
 		return nil, err
 	}
 	sum, err := w.hash.(encoding.BinaryMarshaler).MarshalBinary()
+	if err == nil {
+		err = w.giveBack()
+	}
 	if err == nil && w.store.boot == "" {
 		if err = w.file.Sync(); err == nil {
 			err = w.store.syncDir(uploadsDir)
@@ -239,6 +279,9 @@ func (w *writer) Commit(ctx context.Context) (int64, dossier.Digest, error) {
 // publish moves the file to its place and makes both durable, at the same time: the
 // place means nothing to anybody before that.
 func (w *writer) publish() error {
+	if err := w.giveBack(); err != nil {
+		return err
+	}
 	target := place(w.key)
 	if err := w.store.makeDir(path.Dir(target)); err != nil {
 		return err

@@ -165,7 +165,7 @@ func (b *download) run(ctx context.Context, open func(ctx context.Context) (*Sou
 		return err
 	}
 	b.begin(src.Size, peek)
-	if _, err := w.Append(ctx, from); err != nil {
+	if _, err := w.Append(ctx, blob.Promised{Reader: from, Size: src.Size}); err != nil {
 		return err
 	}
 	b.isRight(from.given)
