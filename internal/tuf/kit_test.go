@@ -131,6 +131,14 @@ func (w *web) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// serve returns the URL under which clients reach it.
+func serve(t testing.TB, h http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL + Path + testPrefix
+}
+
 func (w *web) replace(name string, body []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -160,9 +168,7 @@ func newWorld(t testing.TB) *world {
 		return err
 	}))
 	w.web = &web{handler: &Handler{Repository: w.repo}, changed: map[string][]byte{}}
-	server := httptest.NewServer(w.web)
-	t.Cleanup(server.Close)
-	w.web.url = server.URL + Path + testPrefix
+	w.web.url = serve(t, w.web)
 	w.ceremony = Ceremony{Dir: filepath.Join(t.TempDir(), "ceremony"), Now: w.now}
 	w.must(w.ceremony.Init(Init{
 		Prefix: testPrefix, RootKeys: [][]byte{w.root[0].public, w.root[1].public, w.root[2].public}, RootThreshold: 2,
