@@ -6,6 +6,7 @@ package tuf
 import (
 	"fmt"
 	"math"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -499,4 +500,21 @@ func TestAgeUnknown(t *testing.T) {
 	}, w.stolen())
 	w.good(w.ask("site", "1", site))
 	w.bad(w.ask("site", "1", site, func(q *Request) { q.MaxAge = time.Hour }), ReasonAge)
+}
+
+// TestKeysReplacedMeanwhile: the online key is replaced after a client has looked for roots. It looks again.
+func TestKeysReplacedMeanwhile(t *testing.T) {
+	w, site, _ := tagged(t)
+	handler, replaced := w.web.handler, false
+	w.web.handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/timestamp.json") && !replaced {
+			replaced = true
+			w.rotateOnline()
+		}
+		handler.ServeHTTP(rw, r)
+	})
+	w.good(w.ask("site", "1", site))
+	if v := trustedOf(w)[Root].Version; v != 2 {
+		t.Errorf("version %d of root is trusted, want 2", v)
+	}
 }

@@ -34,6 +34,15 @@ const (
 type Ceremony struct {
 	Dir string
 	Now func() time.Time
+
+	point func(what string) // is told of each step that changes the directory; nil: nobody
+}
+
+// at tells that a step is about to be made.
+func (c Ceremony) at(what string) {
+	if c.point != nil {
+		c.point(what)
+	}
 }
 
 // Init says how a repository begins.
@@ -80,7 +89,11 @@ func (c Ceremony) Init(i Init) error {
 	if err := durable.MkdirAll(c.Dir, 0o755); err != nil {
 		return storage(c.Dir, err)
 	}
-	return errors.Join(writeRole(c, fileOfRoot(1), Root, root), writeRole(c, Targets+".json", Targets, targets))
+	// Root comes last: without one there is nothing, and who was interrupted begins again.
+	if err := writeRole(c, Targets+".json", Targets, targets); err != nil {
+		return err
+	}
+	return writeRole(c, fileOfRoot(1), Root, root)
 }
 
 func orLife(life, usual time.Duration) time.Duration {
@@ -168,10 +181,12 @@ func writeRole[T metadata.Roles](c Ceremony, name, role string, m *metadata.Meta
 }
 
 func (c Ceremony) write(name string, body []byte) error {
+	c.at("making " + name)
 	f, err := os.CreateTemp(c.Dir, ".tuf-*")
 	if err != nil {
 		return storage(name, err)
 	}
+	c.at("writing " + name)
 	_, err = f.Write(body)
 	if err == nil {
 		err = f.Chmod(0o644)
@@ -180,9 +195,11 @@ func (c Ceremony) write(name string, body []byte) error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
+		c.at("renaming " + name)
 		err = os.Rename(f.Name(), filepath.Join(c.Dir, name))
 	}
 	if err == nil {
+		c.at("renamed " + name)
 		err = durable.Sync(c.Dir)
 	}
 	if err != nil {

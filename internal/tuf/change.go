@@ -16,35 +16,44 @@ import (
 
 // editRoot makes the next version of root, or changes one that nobody has signed.
 func (c Ceremony) editRoot(f func(*metadata.RootType) error) error {
-	n, err := c.newestRoot()
+	write, err := c.nextRoot(f)
 	if err != nil {
 		return err
+	}
+	return write()
+}
+
+// nextRoot is editRoot, and leaves the writing to who calls it.
+func (c Ceremony) nextRoot(f func(*metadata.RootType) error) (write func() error, err error) {
+	n, err := c.newestRoot()
+	if err != nil {
+		return nil, err
 	}
 	root, err := readRole[metadata.RootType](c, Root)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(root.Signatures) > 0 {
 		if s, err := c.status(Root); err != nil {
-			return err
+			return nil, err
 		} else if !s.Whole {
-			return &dossier.Error{Kind: dossier.KindConflict, Op: opCeremony, Subject: fileOfRoot(n),
+			return nil, &dossier.Error{Kind: dossier.KindConflict, Op: opCeremony, Subject: fileOfRoot(n),
 				Err: errors.New("some have signed it and some have not"), Hint: "sign it to the end first, or delete it to make it again"}
 		}
 		n++
 		root.Signed.Version = n
 	}
 	if err := f(&root.Signed); err != nil {
-		return err
+		return nil, err
 	}
 	root.Signed.Expires = instant(c.Now().Add(RootLife))
 	root.ClearSignatures()
 	dropUnused(&root.Signed)
 	prefix, _ := root.Signed.UnrecognizedFields[fieldPrefix].(string)
 	if err := checkRoot(root, prefix); err != nil {
-		return err
+		return nil, err
 	}
-	return writeRole(c, fileOfRoot(n), Root, root)
+	return func() error { return writeRole(c, fileOfRoot(n), Root, root) }, nil
 }
 
 // dropUnused removes keys that no role has.
@@ -138,7 +147,7 @@ func (c Ceremony) replaceOnline(text []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = c.editRoot(func(root *metadata.RootType) error {
+	writeRoot, err := c.nextRoot(func(root *metadata.RootType) error {
 		if slices.Contains(root.Roles[Timestamp].KeyIDs, id) {
 			return dossier.Errorf(dossier.KindConflict, opCeremony, Online, "it is the online key already")
 		}
@@ -151,15 +160,20 @@ func (c Ceremony) replaceOnline(text []byte) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	changed := []string{Root}
 	targets, err := readRole[metadata.TargetsType](c, Targets)
-	if err != nil || delegatesOnline(targets) == nil {
-		return []string{Root}, err
+	if err == nil && delegatesOnline(targets) != nil {
+		changed = append(changed, Targets)
+		err = c.edit(Targets, func(m *metadata.Metadata[metadata.TargetsType]) error {
+			m.Signed.Delegations.Keys[id] = key
+			delegatesOnline(m).KeyIDs = []string{id}
+			return nil
+		})
 	}
-	return []string{Root, Targets}, c.edit(Targets, func(m *metadata.Metadata[metadata.TargetsType]) error {
-		m.Signed.Delegations.Keys[id] = key
-		delegatesOnline(m).KeyIDs = []string{id}
-		return nil
-	})
+	if err != nil {
+		return nil, err
+	}
+	return changed, writeRoot() // last: until then the key is not the online key, and who was interrupted begins again
 }
 
 // Delegation says which repositories a role speaks for.

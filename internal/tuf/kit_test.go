@@ -170,16 +170,22 @@ func newWorld(t testing.TB) *world {
 	w.web = &web{handler: &Handler{Repository: w.repo}, changed: map[string][]byte{}}
 	w.web.url = serve(t, w.web)
 	w.ceremony = Ceremony{Dir: filepath.Join(t.TempDir(), "ceremony"), Now: w.now}
-	w.must(w.ceremony.Init(Init{
-		Prefix: testPrefix, RootKeys: [][]byte{w.root[0].public, w.root[1].public, w.root[2].public}, RootThreshold: 2,
-		TargetsKeys: [][]byte{w.targets.public}, TargetsThreshold: 1, OnlineKey: w.onlineKey(),
-	}))
-	w.must(w.ceremony.Delegate(Delegation{Role: Online, Repositories: []string{testPrefix + "/**"}}))
-	w.must(w.ceremony.Delegate(Delegation{Role: "release", Repositories: []string{testPrefix + "/app"}, Keys: [][]byte{w.release.public}}))
+	w.initCeremony(w.onlineKey())
 	w.sign(Root, w.root[0], w.root[1])
 	w.sign(Targets, w.targets)
 	w.publish()
 	return w
+}
+
+// initCeremony makes the first root and targets, which nobody has signed yet.
+func (w *world) initCeremony(online []byte) {
+	w.Helper()
+	w.must(w.ceremony.Init(Init{
+		Prefix: testPrefix, RootKeys: [][]byte{w.root[0].public, w.root[1].public, w.root[2].public}, RootThreshold: 2,
+		TargetsKeys: [][]byte{w.targets.public}, TargetsThreshold: 1, OnlineKey: online,
+	}))
+	w.must(w.ceremony.Delegate(Delegation{Role: Online, Repositories: []string{testPrefix + "/**"}}))
+	w.must(w.ceremony.Delegate(Delegation{Role: "release", Repositories: []string{testPrefix + "/app"}, Keys: [][]byte{w.release.public}}))
 }
 
 func (w *world) must(err error) {
@@ -224,22 +230,27 @@ func (w *world) tryPublish() error {
 // push points a tag at a manifest of that text, and returns its digest.
 func (w *world) push(repository, tag, text string) dossier.Digest {
 	w.Helper()
+	d, err := pushTo(w.Context(), w.store, repository, tag, text, w.now())
+	w.must(err)
+	return d
+}
+
+func pushTo(ctx context.Context, s store.Store, repository, tag, text string, at time.Time) (dossier.Digest, error) {
 	body := fmt.Appendf(nil, `{"schemaVersion":2,"text":%q}`, text)
 	d := dossier.FromBytes(body)
-	w.must(w.store.Update(w.Context(), func(tx store.Tx) error {
-		repo, err := tx.PutRepository(w.Context(), repository, w.now())
+	return d, s.Update(ctx, func(tx store.Tx) error {
+		repo, err := tx.PutRepository(ctx, repository, at)
 		if err != nil {
 			return err
 		}
-		_, err = tx.PutManifest(w.Context(), store.Manifest{Repository: repository, Digest: d, MediaType: "application/vnd.oci.image.manifest.v1+json",
-			Size: int64(len(body)), Body: body, PushedAt: dossier.Instant(w.now())}, nil)
+		_, err = tx.PutManifest(ctx, store.Manifest{Repository: repository, Digest: d, MediaType: "application/vnd.oci.image.manifest.v1+json",
+			Size: int64(len(body)), Body: body, PushedAt: dossier.Instant(at)}, nil)
 		if err != nil {
 			return err
 		}
-		_, err = tx.SetTag(w.Context(), store.NameTag{Name: repo.Name, Tag: tag}, d, dossier.Instant(w.now()), false)
+		_, err = tx.SetTag(ctx, store.NameTag{Name: repo.Name, Tag: tag}, d, dossier.Instant(at), false)
 		return err
-	}))
-	return d
+	})
 }
 
 // step lets the server sign until there is nothing left.

@@ -5,6 +5,7 @@ package tuf
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -54,31 +55,53 @@ func (v Verifier) Verify(ctx context.Context, q Request) (Result, error) {
 			return Result{}, err
 		}
 	}
+	r, again, err := v.verify(ctx, q, target)
+	if err == nil && again {
+		pinned := r.Pinned
+		r, _, err = v.verify(ctx, q, target)
+		r.Pinned = cmp.Or(r.Pinned, pinned)
+	}
+	return r, err
+}
+
+// verify is one attempt. It is to be made again when keys were replaced between its look for roots and its look for
+// the timestamp: that is not found under the root's version.
+func (v Verifier) verify(ctx context.Context, q Request, target string) (r Result, again bool, err error) {
 	var kept []store.TUFFile
 	err = v.Store.View(ctx, func(r store.Reader) (err error) {
 		kept, err = r.TUFTrusted(ctx, q.Source)
 		return err
 	})
 	if err != nil {
-		return Result{}, err
+		return Result{}, false, err
 	}
 	s := &session{Verifier: v, q: q, now: v.Now().UTC(), kept: byRole(kept), next: map[string]store.TUFFile{},
 		result: Result{Source: q.Source, Target: target, Asked: q.Digest, Offline: v.Source == nil}}
 	failed := s.run(ctx)
 	if ctx.Err() != nil {
-		return Result{}, ctx.Err()
+		return Result{}, false, ctx.Err()
 	}
 	if err := s.keep(ctx); err != nil {
-		return Result{}, err
+		return Result{}, false, err
 	}
-	r := s.result
+	r = s.result
 	if failed != nil {
 		f := classify("target", failed)
 		r.Reason, r.Why = f.reason, f.why.Error()
 		r.Checks = append(r.Checks, Check{Name: f.check, Reason: f.reason, Why: f.why.Error()})
+		again = f.check == Timestamp && f.reason == ReasonThreshold && s.hasNextRoot(ctx)
 	}
 	r.Verified = failed == nil
-	return r, nil
+	return r, again, nil
+}
+
+// hasNextRoot reports whether there is a root after the newest that was found.
+func (s *session) hasNextRoot(ctx context.Context) bool {
+	if s.Source == nil {
+		return false
+	}
+	_, err := s.Source.Fetch(ctx, fmt.Sprintf("%d.root.json", s.trusted.Root.Signed.Version+1), MaxRoot)
+	return err == nil
 }
 
 func byRole(files []store.TUFFile) map[string]store.TUFFile {

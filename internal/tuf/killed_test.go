@@ -1,0 +1,558 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package tuf
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/theupdateframework/go-tuf/v2/metadata"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/store/sqlstore"
+)
+
+// victimEnv is an environment variable that makes this program a process that kills itself: a victim as
+// JSON.
+const victimEnv = "DOSSIER_TEST_TUF"
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(victimEnv); text != "" {
+		os.Exit(runVictim(text))
+	}
+	os.Exit(m.Run())
+}
+
+// victim is a process that is killed at one of the points that it comes by.
+type victim struct {
+	Dir      string // that it works in
+	Ceremony string // a step of an owner; empty: it is a server
+	Key      []byte // public, for the step
+	At       int    // the number of the point, from 1; 0: none
+	Now      time.Time
+}
+
+// mortal counts the points by which a process comes.
+type mortal struct {
+	at     int
+	points []string
+}
+
+// point kills the process when its time has come.
+func (m *mortal) point(what string) {
+	if m.points = append(m.points, what); len(m.points) == m.at {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+}
+
+// mortalStore has a point before a transaction, within it when all is written, and after it.
+type mortalStore struct {
+	store.Store
+	*mortal
+}
+
+// Update implements store.Store.
+func (s mortalStore) Update(ctx context.Context, f func(store.Tx) error) error {
+	what := caller()
+	s.point(what + ": before")
+	err := s.Store.Update(ctx, func(tx store.Tx) error {
+		err := f(tx)
+		if err == nil {
+			s.point(what + ": written")
+		}
+		return err
+	})
+	if err == nil {
+		s.point(what + ": committed")
+	}
+	return err
+}
+
+// caller returns the method of the Repository that is under way.
+func caller() string {
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	for {
+		f, more := frames.Next()
+		if _, method, ok := strings.Cut(f.Function, "tuf.(*Repository)."); ok {
+			method, _, _ = strings.Cut(method, ".")
+			return method
+		}
+		if !more {
+			return "push"
+		}
+	}
+}
+
+// run runs the victim to its end. It returns what it said: the points that it came by, when it lived.
+func (v victim) run(t *testing.T) []string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if v.At > 0 {
+		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
+			t.Fatalf("it was not killed: %v\n%s", err, stderr.String())
+		}
+	} else if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	return slices.Collect(strings.Lines(string(out)))
+}
+
+// runVictim is the child process.
+func runVictim(text string) int {
+	var v victim
+	err := json.Unmarshal([]byte(text), &v)
+	m := &mortal{at: v.At}
+	if err == nil && v.Ceremony != "" {
+		err = v.ceremony(m)
+	} else if err == nil {
+		err = v.server(m)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for _, p := range m.points {
+		fmt.Println("point", p)
+	}
+	return 0
+}
+
+func (v victim) publication(name string) (p Publication, err error) {
+	b, err := os.ReadFile(filepath.Join(v.Dir, name))
+	if err == nil {
+		err = json.Unmarshal(b, &p)
+	}
+	return p, err
+}
+
+func (v victim) open(now func() time.Time) (store.Store, *Repository, error) {
+	db, err := sqlstore.Open(context.Background(), sqlstore.Config{Path: filepath.Join(v.Dir, "dossier.db"), Now: now})
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := NewRepository(Config{Store: db, Registry: testRegistry, Prefixes: []string{testPrefix}, Now: now})
+	return db, r, err
+}
+
+// server publishes, signs what moves, renews and rotates. It says what it has acknowledged, and which versions a client could
+// see then.
+func (v victim) server(m *mortal) error {
+	ctx, at := context.Background(), v.Now
+	db, _, err := v.open(func() time.Time { return at })
+	if err != nil {
+		return err
+	}
+	mortal := mortalStore{db, m}
+	r, err := NewRepository(Config{Store: mortal, Registry: testRegistry, Prefixes: []string{testPrefix}, Now: func() time.Time { return at }})
+	if err != nil {
+		return err
+	}
+	publish := func(name string) func() error {
+		return func() error {
+			p, err := v.publication(name)
+			if err != nil {
+				return err
+			}
+			return r.Publish(ctx, testPrefix, p)
+		}
+	}
+	push := func(text string) func() error {
+		return func() error {
+			_, err := pushTo(ctx, mortal, testPrefix+"/site", "1", text, at)
+			return err
+		}
+	}
+	step := func() error {
+		for {
+			if n, err := r.Step(ctx); err != nil || n == 0 {
+				return err
+			}
+		}
+	}
+	pass := func(d time.Duration) func() error {
+		return func() error {
+			at = at.Add(d)
+			return step()
+		}
+	}
+	for _, s := range []struct {
+		ack string
+		do  func() error
+	}{
+		{"first", publish("first.json")}, {"push one", push("one")}, {"signed", step}, {"renewed", pass(2 * time.Hour)},
+		{"push two", push("two")}, {"second", publish("second.json")}, {"signed again", step},
+		{"key", func() error { _, err := r.NewOnlineKey(ctx, testPrefix); return err }}, {"bins renewed", pass(OnlineLife/2 + time.Hour)},
+	} {
+		if err := s.do(); err != nil {
+			return fmt.Errorf("%s: %w", s.ack, err)
+		}
+		fmt.Println("ack", s.ack)
+		err := db.View(ctx, func(reader store.Reader) error {
+			for _, role := range []string{Root, Targets, Snapshot, Timestamp, "release"} {
+				f, err := reader.TUFFile(ctx, testPrefix, role, 0)
+				if err != nil {
+					return err
+				}
+				fmt.Println("seen", role, f.Version)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return db.Close()
+}
+
+// TestServerKilled kills a server at every point of publishing, signing, renewing and rotating. Whoever comes next finds
+// metadata that is whole, no version that goes back, and all that was acknowledged.
+func TestServerKilled(t *testing.T) {
+	base := t.TempDir()
+	at := time.Now().UTC().Truncate(time.Second)
+	w := prepareVictim(t, base, at)
+	seen := victim{Dir: copyDir(t, base), Now: at}.run(t)
+	var points []string
+	for _, line := range seen {
+		if p, ok := strings.CutPrefix(line, "point "); ok {
+			points = append(points, strings.TrimSpace(p))
+		}
+	}
+	for _, want := range []string{"Publish: before", "Publish: written", "Publish: committed", "Step: written", "NewOnlineKey: written", "push: committed"} {
+		if !slices.Contains(points, want) {
+			t.Errorf("it does not come by %q: %q", want, points)
+		}
+	}
+	for i, point := range points {
+		t.Run(fmt.Sprint(i+1, " ", point), func(t *testing.T) {
+			v := victim{Dir: copyDir(t, base), At: i + 1, Now: at}
+			v.check(t, w, v.run(t))
+		})
+	}
+}
+
+// prepareVictim makes what a victim begins with: a database with two online keys, and two publications.
+func prepareVictim(t *testing.T, dir string, at time.Time) *world {
+	t.Helper()
+	now := at.Add(-2 * time.Second)
+	v := victim{Dir: dir}
+	db, repo, err := v.open(func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{TB: t, clock: &clock{at: at}, store: db, repo: repo, targets: newOwner(t), release: newOwner(t), root: []owner{newOwner(t), newOwner(t), newOwner(t)}}
+	w.must(db.Update(t.Context(), func(tx store.Tx) error {
+		_, err := tx.NameRegistry(t.Context(), testRegistry)
+		return err
+	}))
+	w.ceremony = Ceremony{Dir: filepath.Join(t.TempDir(), "ceremony"), Now: w.now}
+	first := w.onlineKey()
+	w.initCeremony(first)
+	w.sign(Root, w.root[0], w.root[1])
+	w.sign(Targets, w.targets)
+	w.must(w.ceremony.AddTarget("release", testPrefix+"/app:1", dossier.FromBytes([]byte("app")), 3))
+	w.sign("release", w.release)
+	w.savePublication(filepath.Join(dir, "first.json"))
+	now = at.Add(-time.Second)
+	s, err := repo.NewOnlineKey(t.Context(), testPrefix)
+	w.must(err)
+	text, err := PublicPEM(s.Key)
+	w.must(err)
+	_, err = w.ceremony.ChangeKeys(KeyChange{Role: Online, Add: text})
+	w.must(err)
+	w.sign(Root, w.root[1], w.root[2])
+	w.sign(Targets, w.targets)
+	w.must(w.ceremony.AddTarget("release", testPrefix+"/app:1", dossier.FromBytes([]byte("app, fixed")), 10))
+	w.sign("release", w.release)
+	w.savePublication(filepath.Join(dir, "second.json"))
+	w.must(db.Close())
+	return w
+}
+
+func (w *world) savePublication(file string) {
+	w.Helper()
+	p, missing, err := w.ceremony.Publication()
+	w.must(err)
+	if len(missing) > 0 {
+		w.Fatalf("not signed by enough: %+v", missing)
+	}
+	b, err := json.Marshal(p)
+	w.must(err)
+	w.must(os.WriteFile(file, b, 0o600))
+}
+
+func copyDir(t *testing.T, from string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// check looks at what a victim has left, and goes on from there.
+func (v victim) check(t *testing.T, w *world, said []string) {
+	t.Helper()
+	acknowledged := func(what string) bool { return slices.Contains(said, "ack "+what+"\n") }
+	at := v.Now
+	if acknowledged("signed again") {
+		at = at.Add(OnlineLife/2 + 4*time.Hour)
+	} else if acknowledged("signed") {
+		at = at.Add(3 * time.Hour)
+	}
+	db, repo, err := v.open(func() time.Time { return at })
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := &world{TB: t, clock: &clock{at: at}, store: db, repo: repo, client: openStore(t, nil), root: w.root}
+	t.Cleanup(func() { now.must(db.Close()) })
+	now.web = &web{handler: &Handler{Repository: repo}, changed: map[string][]byte{}}
+	now.web.url = serve(t, now.web)
+	var root []byte
+	if p, err := v.publication("first.json"); err != nil {
+		t.Fatal(err)
+	} else {
+		root = p.Roots[0]
+	}
+	check := func(when string) {
+		t.Helper()
+		for _, line := range said {
+			var role string
+			var version int64
+			if n, _ := fmt.Sscanf(line, "seen %s %d", &role, &version); n == 2 && now.file(role).Version < version {
+				t.Errorf("%s %s went back to version %d from %d", when, role, now.file(role).Version, version)
+			}
+		}
+		now.checkWhole(when)
+	}
+	if acknowledged("first") {
+		check("after the kill")
+	}
+	second, err := v.publication("second.json")
+	now.must(err)
+	now.must(repo.Publish(t.Context(), testPrefix, second))
+	now.step()
+	check("in the end")
+	ask := func(name string) Result {
+		r, err := now.verifier().Verify(t.Context(), Request{Source: testSource, Repository: testPrefix + "/" + name, Tag: "1", Root: root})
+		now.must(err)
+		return r
+	}
+	app := ask("app")
+	now.good(app)
+	if app.Digest != dossier.FromBytes([]byte("app, fixed")) || app.SignedBy != ByOwner {
+		t.Errorf("app:1 is %+v", app)
+	}
+	one, two := manifestOf("one"), manifestOf("two")
+	site := ask("site")
+	may := []dossier.Digest{two}
+	if !acknowledged("push two") {
+		may = append(may, one)
+	}
+	if !acknowledged("push one") {
+		may = append(may, "")
+	}
+	if !slices.Contains(may, site.Digest) || site.Digest != "" && !site.Verified {
+		t.Errorf("site:1 is %s (%s %s), want one of %s", site.Digest, site.Reason, site.Why, may)
+	}
+}
+
+func manifestOf(text string) dossier.Digest {
+	return dossier.FromBytes(fmt.Appendf(nil, `{"schemaVersion":2,"text":%q}`, text))
+}
+
+// checkWhole checks that the newest files name one another.
+func (w *world) checkWhole(when string) {
+	w.Helper()
+	stamp, err := parse[metadata.TimestampType](Timestamp, w.file(Timestamp).Body)
+	w.must(err)
+	f := w.file(Snapshot)
+	if m := stamp.Signed.Meta[Snapshot+".json"]; m.Version != f.Version || m.VerifyLengthHashes(f.Body) != nil {
+		w.Errorf("%s the timestamp names another snapshot than version %d", when, f.Version)
+	}
+	snapshot, err := parse[metadata.SnapshotType](Snapshot, f.Body)
+	w.must(err)
+	for name, m := range snapshot.Signed.Meta {
+		f := w.file(strings.TrimSuffix(name, ".json"))
+		if m.Version != f.Version || m.VerifyLengthHashes(f.Body) != nil {
+			w.Errorf("%s the snapshot names version %d of %s, and the newest is %d", when, m.Version, name, f.Version)
+		}
+	}
+}
+
+// ceremony makes one step of an owner.
+func (v victim) ceremony(m *mortal) error {
+	c := Ceremony{Dir: v.Dir, Now: func() time.Time { return v.Now }, point: m.point}
+	return v.step(c)
+}
+
+func (v victim) step(c Ceremony) error {
+	var err error
+	switch v.Ceremony {
+	case "init":
+		err = c.Init(Init{Prefix: testPrefix, RootKeys: [][]byte{v.Key}, RootThreshold: 1, TargetsKeys: [][]byte{v.Key}, TargetsThreshold: 1, OnlineKey: victimOnline})
+	case "delegate":
+		err = c.Delegate(Delegation{Role: "release", Repositories: []string{testPrefix + "/app"}, Keys: [][]byte{v.Key}})
+	case "rotate online":
+		_, err = c.ChangeKeys(KeyChange{Role: Online, Add: v.Key})
+	case "add-key":
+		_, err = c.ChangeKeys(KeyChange{Role: Root, Add: v.Key})
+	case "renew":
+		err = c.Renew(Targets)
+	case "target":
+		err = c.AddTarget(Targets, testPrefix+"/x:1", dossier.FromBytes(nil), 1)
+	default:
+		err = errors.New("there is no such step")
+	}
+	return err
+}
+
+// victimOnline is a public key, whose private half nobody has.
+var victimOnline = []byte("-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n")
+
+// TestOwnerKilled kills an owner's command at every step at which it changes the directory. All files are whole then, no
+// version of root is lost, and the same command begins or ends what was begun.
+func TestOwnerKilled(t *testing.T) {
+	at := time.Now().UTC().Truncate(time.Second)
+	me := newOwner(t)
+	base := filepath.Join(t.TempDir(), "base")
+	c := Ceremony{Dir: base, Now: func() time.Time { return at }}
+	for _, step := range []string{"init", "delegate online", "sign", "delegate", "rotate online", "add-key", "renew", "target"} {
+		v := victim{Dir: base, Ceremony: step, Key: newOwner(t).public, Now: at}
+		if step == "init" {
+			v.Key = me.public
+		}
+		switch step {
+		case "delegate online":
+			if err := c.Delegate(Delegation{Role: Online, Repositories: []string{testPrefix + "/**"}}); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		case "sign":
+			for _, role := range []string{Root, Targets} {
+				if _, err := c.Sign(role, me.Signer); err != nil {
+					t.Fatal(err)
+				}
+			}
+			continue
+		case "init":
+			if err := os.MkdirAll(base, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v.Dir = copyDir(t, base)
+		points := v.run(t)
+		if len(points) < 4 {
+			t.Errorf("%s comes by %q", step, points)
+		}
+		for i, point := range points {
+			t.Run(step+"/"+strings.TrimSpace(point), func(t *testing.T) {
+				v := v
+				v.Dir, v.At = copyDir(t, base), i+1
+				v.run(t)
+				checkFiles(t, base, v.Dir)
+				again := Ceremony{Dir: v.Dir, Now: c.Now}
+				err := v.step(again)
+				if strings.HasSuffix(strings.TrimSpace(point), "renamed "+lastFile(step)) {
+					// It was done: a key that is there already, or a directory that is not empty, is said to be so.
+					if err != nil && dossier.KindOf(err) != dossier.KindConflict {
+						t.Fatal(err)
+					}
+				} else if err != nil {
+					t.Fatal(err)
+				}
+				for _, role := range []string{Root, Targets} {
+					if _, err := again.Sign(role, me.Signer); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if list, err := again.Status(); err != nil || !list[0].Whole || !list[1].Whole {
+					t.Errorf("it cannot be signed to the end: %+v, %v", list, err)
+				}
+				if step == "rotate online" {
+					checkOnline(t, again)
+				}
+			})
+		}
+		if step == "init" {
+			if err := v.step(c); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// lastFile is what a step writes last.
+func lastFile(step string) string {
+	switch step {
+	case "init":
+		return "1.root.json"
+	case "rotate online", "add-key":
+		return "2.root.json"
+	}
+	return "targets.json"
+}
+
+// checkFiles checks that each file is whole, and that none of before is gone.
+func checkFiles(t *testing.T, before, dir string) {
+	t.Helper()
+	for _, d := range []string{before, dir} {
+		names, err := filepath.Glob(filepath.Join(d, "*.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			body, err := os.ReadFile(filepath.Join(dir, filepath.Base(name)))
+			if err != nil {
+				t.Errorf("%s is gone: %v", filepath.Base(name), err)
+				continue
+			}
+			role := Targets
+			if strings.HasSuffix(name, ".root.json") {
+				role = Root
+			}
+			if _, err := header(role, body); err != nil {
+				t.Errorf("%s: %v", filepath.Base(name), err)
+			}
+		}
+	}
+}
+
+// checkOnline checks that root and targets name one online key.
+func checkOnline(t *testing.T, c Ceremony) {
+	t.Helper()
+	root, err := readRole[metadata.RootType](c, Root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets, err := readRole[metadata.TargetsType](c, Targets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := root.Signed.Roles[Timestamp].KeyIDs, delegatesOnline(targets).KeyIDs; !slices.Equal(a, b) {
+		t.Errorf("root names the online key %s, targets %s", a, b)
+	}
+}
