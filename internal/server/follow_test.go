@@ -156,7 +156,7 @@ func (k *kubernetes) watch(w http.ResponseWriter, r *http.Request) {
 func eventually(t *testing.T, f func() string) {
 	t.Helper()
 	said := ""
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if said = f(); said == "" {
 			return
 		}

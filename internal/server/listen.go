@@ -52,7 +52,10 @@ type ServeConfig struct {
 	// looked for something to tell; 0: notify's default.
 	Notifications config.Notifications
 	NotifyPoll    time.Duration
-	Triage        config.Triage // which findings do not count
+	// Triage says which findings do not count, TriageEvery how often its files are
+	// looked at; 0: every ten seconds.
+	Triage      config.Triage
+	TriageEvery time.Duration
 	// AccessLog logs every request. Traces sends spans of them to a collector.
 	AccessLog bool
 	Traces    config.Traces

@@ -136,7 +136,7 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 	}
 	registry := prometheus.NewRegistry()
 	register(registry, s)
-	if s.triage, err = openTriage(c.Triage, e); err != nil {
+	if s.triage, err = openTriage(c, e); err != nil {
 		return nil, err
 	}
 	if s.notifier, err = openNotifier(ctx, c, e); err != nil {

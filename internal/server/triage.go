@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,7 +30,8 @@ const maxTriageFiles = 10_000
 type triage struct {
 	config config.Triage
 	engine *Engine
-	seen   string // names, sizes and times of the files that were read
+	every  time.Duration // between two looks at the files
+	seen   string        // names, sizes and times of the files that were read
 }
 
 func (c ServeConfig) validateTriage(fault func(subject, why, hint string)) {
@@ -40,9 +42,9 @@ func (c ServeConfig) validateTriage(fault func(subject, why, hint string)) {
 
 // openTriage reads what the configuration says of findings, and lets the engine
 // answer by it.
-func openTriage(c config.Triage, e *Engine) (*triage, error) {
-	t := &triage{config: c, engine: e}
-	e.Triage = &answer.Triage{Attached: answer.Attached(c.Attached)}
+func openTriage(c ServeConfig, e *Engine) (*triage, error) {
+	t := &triage{config: c.Triage, engine: e, every: cmp.Or(c.TriageEvery, triageEvery)}
+	e.Triage = &answer.Triage{Attached: answer.Attached(c.Triage.Attached)}
 	_, err := t.read()
 	return t, err
 }
@@ -118,7 +120,7 @@ func (t *triage) short(path string) string { return filepath.Base(path) }
 // run reads the files again as they change, until ctx ends. What cannot be read
 // changes nothing: what was said before goes on to count.
 func (t *triage) run(ctx context.Context) {
-	ticker := time.NewTicker(triageEvery)
+	ticker := time.NewTicker(t.every)
 	defer ticker.Stop()
 	said := ""
 	for {
