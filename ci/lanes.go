@@ -53,6 +53,7 @@ func allLanes() []lane {
 	compiler := need{what: "a C compiler", programs: []string{"gcc"}, packages: []string{"gcc", "libc6-dev"}}
 	skopeo := need{what: "skopeo", programs: []string{"skopeo"}, packages: []string{"skopeo"}, env: "DOSSIER_REQUIRE_PEERS=1"}
 	engines := need{what: "podman and buildah", programs: []string{"podman", "buildah"}, packages: []string{"podman", "buildah"}, env: "DOSSIER_REQUIRE_PEERS=1"}
+	gpg := need{what: "gpg", programs: []string{"gpg"}, packages: []string{"gnupg"}, env: "DOSSIER_REQUIRE_PEERS=1"}
 	umoci := need{what: "umoci", programs: []string{"umoci"}, packages: []string{"umoci"}}
 	containerd := need{what: "containerd", programs: []string{"containerd", "ctr"}, packages: []string{"containerd"}}
 	strace := need{what: "strace", programs: []string{"strace"}, packages: []string{"strace"}}
@@ -74,7 +75,7 @@ func allLanes() []lane {
 		}},
 		{"peers", []step{
 			{name: "skopeo", dir: "e2e", argv: with(goTest, "./peers/..."), env: static,
-				reads: testEvents, needs: []need{skopeo, umoci}},
+				reads: testEvents, needs: []need{skopeo, umoci, gpg}},
 			{name: "registry", dir: "e2e/conformance", argv: with(goTest, "./..."), env: with(static, "DOSSIER_REQUIRE_S3=1"),
 				reads: testEvents, needs: []need{skopeo, postgres, strace, containerd, engines}},
 			{name: "log", dir: "e2e/tessera", argv: with(goTest, "./..."), env: static, reads: testEvents},

@@ -31,6 +31,7 @@ func allowed() []module {
 
 		{"github.com/spf13/cobra", []string{"internal/cli"}, nil, "the command line"},
 		{"github.com/spf13/pflag", []string{"internal/cli"}, nil, "its flags"},
+		{"github.com/ProtonMail/go-crypto", []string{"internal/trust"}, []string{"internal/cli"}, "OpenPGP keys, messages and signatures"},
 		{"golang.org/x/mod", []string{"internal/translog", "internal/proof"}, nil, "the mathematics of the log, signed notes"},
 		{"golang.org/x/sync", []string{"internal/server"}, nil, "goroutines that end together"},
 		{"golang.org/x/term", []string{"internal/cli"}, nil, "what the terminal can do"},

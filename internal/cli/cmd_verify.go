@@ -34,17 +34,19 @@ type verifyFlags struct {
 	root            string
 	predicate       string
 	ignoreLog       bool
+	lookaside       string
 }
 
 func (v *verifyFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&v.bundle, "bundle", "", "`file` with the Sigstore bundle of the artifact")
-	f.StringSliceVar(&v.keys, "key", nil, "`file` with a public key (PEM) that may have signed; may be given again")
+	f.StringSliceVar(&v.keys, "key", nil, "`file` with a public key (PEM or OpenPGP) that may have signed; may be given again")
 	f.StringVar(&v.identity, "certificate-identity", "", "`name` that the certificate must be issued to")
 	f.StringVar(&v.identityPattern, "certificate-identity-regexp", "", "`expression` that must match all of that name")
 	f.StringVar(&v.issuer, "certificate-oidc-issuer", "", "`URL` of who vouches for that name")
 	f.StringVar(&v.issuerPattern, "certificate-oidc-issuer-regexp", "", "`expression` that must match all of that URL")
 	f.StringVar(&v.root, "trusted-root", "", "`file` trusted_root.json: certificate authorities, logs and timestamp authorities")
 	f.StringVar(&v.predicate, "type", "", "`URI` of the predicate that must be stated; \"signature\": the artifact itself must be signed")
+	f.StringVar(&v.lookaside, "lookaside", "", "`URL` (file, http, https) below which signatures by OpenPGP lie")
 	f.BoolVar(&v.ignoreLog, "ignore-log", false, "take what is in no transparency log, although the trusted root names logs")
 }
 
@@ -57,7 +59,7 @@ func (p *program) verifyCommand() *cobra.Command {
 		Use:   "verify IMAGE|FILE|DIGEST | verify --proof FILE",
 		Short: "Verify who signed an image or an artifact",
 		Long: `Verify who signed an image, by the Sigstore bundles and the cosign signatures that lie
-beside it in its registry; or with --bundle a file, or what has a digest. It looks at the
+beside it in its registry, or by OpenPGP signatures as skopeo and podman make them; or with --bundle a file, or what has a digest. It looks at the
 signature, by a key or by a certificate issued to somebody, and at all that comes with it:
 entries of transparency logs, timestamps. Nothing is trusted that is not named here or in
 the trust policy. The exit code is 3 when it does not verify.
@@ -112,13 +114,13 @@ func (p *program) verify(ctx context.Context, v verifyFlags, target string) (tru
 	if v.bundle != "" {
 		return v.verifyArtifact(target)
 	}
-	judge, err := v.judgement()
+	how, err := v.verification()
 	if err != nil {
 		return trust.Decision{}, err
 	}
 	var d trust.Decision
 	err = p.withEngine(ctx, func(e *server.Engine) error {
-		d, err = e.VerifyImage(ctx, target, judge)
+		d, err = e.VerifyImage(ctx, target, how)
 		return err
 	})
 	return d, err
@@ -157,23 +159,24 @@ func (v *verifyFlags) verifyArtifact(target string) (trust.Decision, error) {
 	return trust.Decide(asked, terms, []trust.Evidence{{Form: trust.FormBundle, Bytes: evidence}}, time.Now()), nil
 }
 
-// judgement decides about images by the policy, or by the other flags.
-func (v *verifyFlags) judgement() (server.Judgement, error) {
+// verification decides about images by the policy, or by the other flags.
+func (v *verifyFlags) verification() (server.Verification, error) {
 	if v.policy != "" {
 		policy, err := readPolicy(v.policy)
 		if err != nil {
-			return nil, err
+			return server.Verification{}, err
 		}
-		return policy.Decide, nil
+		return server.Verification{Judge: policy.Decide, Lookaside: policy.Lookaside}, nil
 	}
 	terms, err := v.terms()
 	if err != nil {
-		return nil, err
+		return server.Verification{}, err
 	}
-	return func(ref dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, at time.Time) trust.Decision {
+	judge := func(ref dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, at time.Time) trust.Decision {
 		q := trust.Question{Digest: digest, Reference: ref.String(), Predicate: cmp.Or(v.predicate, trust.SignatureOnly)}
 		return trust.Decide(q, terms, evidence, at)
-	}, nil
+	}
+	return server.Verification{Judge: judge, Lookaside: func(dossier.Reference) string { return v.lookaside }}, nil
 }
 
 // readPolicy reads a trust policy. Paths in it are relative to its directory.
@@ -202,11 +205,11 @@ func (v *verifyFlags) terms() (trust.Terms, error) {
 		if err != nil {
 			return t, err
 		}
-		key, err := trust.ParseKey(b)
+		signer, err := trust.ParseSigner(file, b)
 		if err != nil {
 			return t, fmt.Errorf("%s: %w", file, err)
 		}
-		t.Signers = append(t.Signers, trust.Signer{Name: file, Key: &key})
+		t.Signers = append(t.Signers, signer)
 	}
 	if v.identity+v.identityPattern+v.issuer+v.issuerPattern != "" {
 		id, err := trust.NewIdentity(v.issuer, v.issuerPattern, v.identity, v.identityPattern)

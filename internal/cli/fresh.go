@@ -88,16 +88,16 @@ func (p *program) verifyFresh(ctx context.Context, v verifyFlags, tag freshFlags
 	if err != nil {
 		return err
 	}
-	var judge server.Judgement
+	var how server.Verification
 	if v.namesSigners() {
-		if judge, err = v.judgement(); err != nil {
+		if how, err = v.verification(); err != nil {
 			return err
 		}
 	}
 	var r freshResult
 	err = p.withEngine(ctx, func(e *server.Engine) (err error) {
-		if judge != nil {
-			d, err := e.VerifyImage(ctx, target, judge)
+		if how.Judge != nil {
+			d, err := e.VerifyImage(ctx, target, how)
 			if err != nil {
 				return err
 			}

@@ -115,6 +115,7 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			"metric":    scriptMetric,
 
 			"eventually": scriptEventually,
+			"simplesign": scriptSimpleSign,
 		},
 	}
 }

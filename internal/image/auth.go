@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"dossier.dev/dossier"
@@ -21,11 +22,12 @@ import (
 // registry is one registry and how it wants to be asked. What is learnt is kept:
 // the challenge for all repositories, a credential for each scope.
 type registry struct {
-	network *network
-	host    string // where requests go
-	login   string // what a person logs in to
-	named   name.Registry
-	inner   http.RoundTripper // for pings and tokens
+	network    *network
+	host       string // where requests go
+	login      string // what a person logs in to
+	named      name.Registry
+	inner      http.RoundTripper // for pings and tokens
+	signatures atomic.Bool       // it said that it keeps signatures
 
 	lock      chan struct{} // holds one value while somebody asks for the challenge
 	challenge *transport.Challenge
@@ -80,11 +82,11 @@ func (n *network) registry(host string) (*registry, error) {
 		host:     named.RegistryStr(),
 		login:    host,
 		named:    named,
-		inner:    capped{outward{wire{n, n.base}, named.RegistryStr()}},
 		lock:     make(chan struct{}, 1),
 		scopes:   map[string]*scope{},
 		unlisted: map[string]time.Time{},
 	}
+	r.inner = noticing{capped{outward{wire{n, n.base}, named.RegistryStr()}}, &r.signatures}
 	n.doors[host] = r
 	return r, nil
 }

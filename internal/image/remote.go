@@ -4,6 +4,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,6 +119,7 @@ func (r *repository) do(ctx context.Context, op, method string, p part, what str
 type question struct {
 	op, subject string // for errors
 	method      string
+	root        string // of the API; empty: /v2/
 	path        string // below the repository
 	query       url.Values
 	accept      string // media types; empty: any
@@ -161,7 +163,7 @@ func (r *repository) ask(ctx context.Context, q question) (*http.Response, error
 
 // request makes the request to a registry.
 func (q question) request(ctx context.Context, reg *registry, repository string) (*http.Request, error) {
-	u := &url.URL{Scheme: reg.scheme(), Host: reg.host, Path: "/v2/" + repository + "/" + q.path, RawQuery: q.query.Encode()}
+	u := &url.URL{Scheme: reg.scheme(), Host: reg.host, Path: cmp.Or(q.root, "/v2/") + repository + "/" + q.path, RawQuery: q.query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, q.method, u.String(), nil)
 	if err != nil {
 		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: q.op, Subject: q.subject, Err: err}

@@ -25,6 +25,8 @@ type Artifacts interface {
 	Referrers(ctx context.Context, subject dossier.Digest) ([]image.Referrer, error)
 	// HasTag reports whether a tag made from a digest and a suffix may be there.
 	HasTag(ctx context.Context, d dossier.Digest, suffix string) bool
+	// Signatures returns the signatures by OpenPGP of a manifest, wherever they lie.
+	Signatures(ctx context.Context, d dossier.Digest) ([][]byte, error)
 	// Head finds out what a tag names. KindNotFound.
 	Head(ctx context.Context, tag string) (image.Descriptor, error)
 	// Manifest returns the exact bytes of a manifest.

@@ -103,6 +103,19 @@ func Tagged(ctx context.Context, from Artifacts, subject dossier.Digest) ([]trus
 	return out, nil
 }
 
+// Simple returns the signatures by OpenPGP of a manifest: simple signing.
+func Simple(ctx context.Context, from Artifacts, subject dossier.Digest) ([]trust.Evidence, error) {
+	list, err := from.Signatures(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	var out []trust.Evidence
+	for _, b := range list[:min(len(list), maxSignatures)] {
+		out = append(out, trust.Evidence{Form: trust.FormPGP, Bytes: b})
+	}
+	return out, nil
+}
+
 // The annotations of cosign's layers, and their media types.
 const (
 	annotationSignature   = "dev.cosignproject.cosign/signature"
@@ -191,7 +204,7 @@ type signature struct {
 func signaturesOf(ctx context.Context, from Artifacts, subjects []dossier.Digest) ([]signature, error) {
 	var out []signature
 	for _, subject := range subjects {
-		for _, read := range []func(context.Context, Artifacts, dossier.Digest) ([]trust.Evidence, error){Bundles, Tagged} {
+		for _, read := range []func(context.Context, Artifacts, dossier.Digest) ([]trust.Evidence, error){Bundles, Tagged, Simple} {
 			list, err := read(ctx, from, subject)
 			if err != nil {
 				return nil, err

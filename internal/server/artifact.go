@@ -16,6 +16,19 @@ import (
 
 // artifacts opens the repository of an image, to see what is attached to it.
 func (e *Engine) artifacts(_ context.Context, ref string) (ingest.Artifacts, error) {
+	return e.artifactsBeside(ref, e.lookaside)
+}
+
+// lookaside returns where signatures by OpenPGP of an image lie by the trust policy, or "".
+func (e *Engine) lookaside(ref dossier.Reference) string {
+	if policy := e.config.Policy.Trust; policy != nil {
+		return policy.Lookaside(ref)
+	}
+	return ""
+}
+
+// artifactsBeside is artifacts with another word on where signatures lie.
+func (e *Engine) artifactsBeside(ref string, place func(dossier.Reference) string) (ingest.Artifacts, error) {
 	if dossier.IsLocal(ref) {
 		return localArtifacts{e.images, ref}, nil
 	}
@@ -24,17 +37,45 @@ func (e *Engine) artifacts(_ context.Context, ref string) (ingest.Artifacts, err
 		return nil, err
 	}
 	if e.own != nil && parsed.Registry == e.own.name {
-		return ownArtifacts{e, parsed.Repository}, nil
+		return ownArtifacts{e, parsed.Repository, place}, nil
 	}
 	r, err := e.images.Repository(parsed.Registry, parsed.Repository)
 	if err != nil {
 		return nil, err
 	}
-	return remoteArtifacts{r}, nil
+	return remoteArtifacts{r, beside{e, place, parsed}}, nil
 }
 
 // remoteArtifacts is a repository of a registry elsewhere.
-type remoteArtifacts struct{ *image.Repository }
+type remoteArtifacts struct {
+	*image.Repository
+	beside beside
+}
+
+// Signatures implements ingest.Artifacts.
+func (r remoteArtifacts) Signatures(ctx context.Context, d dossier.Digest) ([][]byte, error) {
+	beside, err := r.beside.signatures(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := r.Repository.Signatures(ctx, d)
+	return append(beside, kept...), err
+}
+
+// beside is where signatures of a repository lie that are not in its registry.
+type beside struct {
+	e     *Engine
+	place func(dossier.Reference) string
+	ref   dossier.Reference
+}
+
+func (b beside) signatures(ctx context.Context, d dossier.Digest) ([][]byte, error) {
+	place := b.place(b.ref)
+	if place == "" {
+		return nil, nil
+	}
+	return b.e.images.Lookaside(ctx, place, b.ref.Repository, d)
+}
 
 // Manifest implements ingest.Artifacts.
 func (r remoteArtifacts) Manifest(ctx context.Context, d dossier.Digest) ([]byte, error) {
@@ -68,6 +109,11 @@ func (l localArtifacts) Referrers(context.Context, dossier.Digest) ([]image.Refe
 // HasTag implements ingest.Artifacts.
 func (l localArtifacts) HasTag(context.Context, dossier.Digest, string) bool { return false }
 
+// Signatures implements ingest.Artifacts.
+func (l localArtifacts) Signatures(context.Context, dossier.Digest) ([][]byte, error) {
+	return nil, nil
+}
+
 // Head implements ingest.Artifacts.
 func (l localArtifacts) Head(context.Context, string) (image.Descriptor, error) {
 	return image.Descriptor{}, errNoList
@@ -100,19 +146,20 @@ func (e *Engine) kept(ref dossier.Reference) (kept image.Kept, whole bool) {
 		return nil, false
 	}
 	if ref.Registry == e.own.name {
-		return ownArtifacts{e, ref.Repository}, true
+		return ownArtifacts{e, ref.Repository, e.lookaside}, true
 	}
 	u, ok := e.own.upstreams.Named(ref.Registry)
 	if !ok {
 		return nil, false
 	}
-	return ownArtifacts{e, u.Prefix() + "/" + ref.Repository}, false
+	return ownArtifacts{e, u.Prefix() + "/" + ref.Repository, e.lookaside}, false
 }
 
 // ownArtifacts is a repository of the registry that this server is.
 type ownArtifacts struct {
-	e    *Engine
-	path string
+	e     *Engine
+	path  string
+	place func(dossier.Reference) string
 }
 
 // Referrers implements ingest.Artifacts.
@@ -131,6 +178,11 @@ func (o ownArtifacts) Referrers(ctx context.Context, subject dossier.Digest) ([]
 
 // HasTag implements ingest.Artifacts. To look is as cheap.
 func (o ownArtifacts) HasTag(context.Context, dossier.Digest, string) bool { return true }
+
+// Signatures implements ingest.Artifacts.
+func (o ownArtifacts) Signatures(ctx context.Context, d dossier.Digest) ([][]byte, error) {
+	return beside{o.e, o.place, dossier.Reference{Registry: o.e.own.name, Repository: o.path}}.signatures(ctx, d)
+}
 
 // Head implements ingest.Artifacts.
 func (o ownArtifacts) Head(ctx context.Context, tag string) (image.Descriptor, error) {

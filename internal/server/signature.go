@@ -16,10 +16,22 @@ import (
 // Judgement decides about an image from evidence.
 type Judgement func(ref dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, at time.Time) trust.Decision
 
+// Verification is how to verify an image.
+type Verification struct {
+	Judge Judgement
+	// Lookaside returns where signatures by OpenPGP lie that are not in the registry, or
+	// ""; nil: nowhere.
+	Lookaside func(dossier.Reference) string
+}
+
 // VerifyImage reads what is signed about an image in its registry, and judges it. The
 // digest is resolved once: what is verified is what is named in the decision.
-func (e *Engine) VerifyImage(ctx context.Context, name string, judge Judgement) (trust.Decision, error) {
-	ref, from, digest, err := e.signable(ctx, name)
+func (e *Engine) VerifyImage(ctx context.Context, name string, v Verification) (trust.Decision, error) {
+	place := v.Lookaside
+	if place == nil {
+		place = func(dossier.Reference) string { return "" }
+	}
+	ref, from, digest, err := e.signable(ctx, name, place)
 	if err != nil {
 		return trust.Decision{}, err
 	}
@@ -27,26 +39,32 @@ func (e *Engine) VerifyImage(ctx context.Context, name string, judge Judgement) 
 	if err != nil {
 		return trust.Decision{}, err
 	}
-	d := judge(ref, digest, evidence, e.config.Now())
-	if d.Verified || d.Code == trust.CodeRejected || d.Code == trust.CodeNoRule {
-		return d, nil
+	d := v.Judge(ref, digest, evidence, e.config.Now())
+	for _, read := range []func(context.Context, ingest.Artifacts, dossier.Digest) ([]trust.Evidence, error){ingest.Tagged, ingest.Simple} {
+		if d.Verified || d.Code == trust.CodeRejected || d.Code == trust.CodeNoRule {
+			return d, nil
+		}
+		more, err := read(ctx, from, digest)
+		if err != nil {
+			return d, err
+		}
+		if len(more) > 0 {
+			evidence = append(evidence, more...)
+			d = v.Judge(ref, digest, evidence, e.config.Now())
+		}
 	}
-	more, err := ingest.Tagged(ctx, from, digest)
-	if err != nil || len(more) == 0 {
-		return d, err
-	}
-	return judge(ref, digest, append(evidence, more...), e.config.Now()), nil
+	return d, nil
 }
 
 // signable opens the repository of an image and finds out its digest.
-func (e *Engine) signable(ctx context.Context, name string) (ref dossier.Reference, from ingest.Artifacts, digest dossier.Digest, err error) {
+func (e *Engine) signable(ctx context.Context, name string, place func(dossier.Reference) string) (ref dossier.Reference, from ingest.Artifacts, digest dossier.Digest, err error) {
 	if dossier.IsLocal(name) {
 		return ref, nil, "", dossier.Errorf(dossier.KindUnsupported, "reading signatures of", name, "signatures lie in registries")
 	}
 	if ref, err = dossier.ParseReference(name); err != nil {
 		return ref, nil, "", err
 	}
-	if from, err = e.artifacts(ctx, name); err != nil {
+	if from, err = e.artifactsBeside(name, place); err != nil {
 		return ref, nil, "", err
 	}
 	if ref.Digest != "" {
@@ -59,7 +77,7 @@ func (e *Engine) signable(ctx context.Context, name string) (ref dossier.Referen
 // SignImage makes a bundle about an image and attaches it there. It returns the digest of
 // the image and that of the artifact.
 func (e *Engine) SignImage(ctx context.Context, name, predicateType string, sign func(dossier.Digest) ([]byte, error)) (subject, artifact dossier.Digest, err error) {
-	ref, from, subject, err := e.signable(ctx, name)
+	ref, from, subject, err := e.signable(ctx, name, e.lookaside)
 	if err != nil {
 		return "", "", err
 	}

@@ -16,6 +16,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -293,7 +294,7 @@ func runAttacks(t *testing.T, attacks []attack) {
 // TestEachCheckCounts drops one check at a time: what is refused for the reason of that
 // check must then come out otherwise, or nobody would miss it.
 func TestEachCheckCounts(t *testing.T) {
-	attacks := append(keyAttacks(t), sigstoreAttacks(t)...)
+	attacks := slices.Concat(keyAttacks(t), sigstoreAttacks(t), pgpAttacks(t))
 	for _, c := range checks() {
 		missed, through := 0, 0
 		for _, a := range attacks {

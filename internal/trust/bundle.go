@@ -46,7 +46,8 @@ type signed struct {
 	hash      crypto.Hash // of a message
 	digest    []byte      // that the evidence says the message has
 	message   []byte      // the message, when the evidence brings it
-	simple    bool        // the message is a payload of simple signing
+	simple    bool        // the message is a payload of simple signing by cosign
+	pgp       *pgpSigned  // it is an OpenPGP message
 	envelope  *envelope   // else
 	signature []byte
 	leaf      *x509.Certificate

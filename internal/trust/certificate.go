@@ -182,6 +182,12 @@ func (a *attempt) identity() (string, *fault) {
 // signerKind wants a key where a key may sign, and a certificate where an identity may.
 func (a *attempt) signerKind() (string, *fault) {
 	switch {
+	case a.signer.Keyring != nil && a.pgp == nil:
+		return "", faultf(CodeSignerKind, "it is no OpenPGP message, and %s signs with an OpenPGP key", a.signer.Name)
+	case a.signer.Keyring != nil:
+		return "OpenPGP key", nil
+	case a.pgp != nil:
+		return "OpenPGP key", faultf(CodeSignerKind, "it was signed with an OpenPGP key, and %s does not sign with one", firstOf(a.signer.Name, "the signer"))
 	case a.signer.Key != nil && a.leaf != nil:
 		return "certificate", faultf(CodeSignerKind, "it was signed with a certificate, and %s signs with a key", a.signer.Name)
 	case a.signer.Key != nil:

@@ -36,6 +36,15 @@ func (a *attempt) digestOf(h crypto.Hash) []byte {
 // artifact compares what the evidence says that it signs with what is asked about.
 func (a *attempt) artifact() (string, *fault) {
 	switch {
+	case a.pgp != nil:
+		in := a.pgp.payload.Critical.Image.Digest
+		if kind := a.pgp.payload.Critical.Type; kind != typeSimple {
+			return in, faultf(CodeArtifact, "the payload is a %q, no signature of an image", kind)
+		}
+		if in != string(a.asked.Digest) {
+			return in, faultf(CodeArtifact, "it signs %q", in)
+		}
+		return in, nil
 	case a.simple:
 		var payload struct {
 			Critical struct {
@@ -72,6 +81,9 @@ func (a *attempt) artifact() (string, *fault) {
 
 // verifySignature verifies the signature of the message or the envelope.
 func (a *attempt) verifySignature() (string, *fault) {
+	if a.pgp != nil {
+		return a.verifyPGP()
+	}
 	in := keyName(a.public)
 	var ok bool
 	switch {

@@ -45,6 +45,14 @@ const (
 	CodeKeyTime     Code = "key-time"            // key-time: the key was not valid then
 	CodeIdentity    Code = "identity-mismatch"   // identity
 	CodeBuilder     Code = "builder-mismatch"    // builder: who signed may not speak for that builder
+
+	CodeKeyUnknown       Code = "key-unknown"        // pgp-key: the signer has no such key
+	CodeWeakHash         Code = "weak-hash"          // pgp-strength: SHA-1 and others
+	CodeKeyUsage         Code = "key-usage"          // pgp-usage: a key that is not meant for signing
+	CodeKeyRevoked       Code = "key-revoked"        // pgp-revocation
+	CodeKeyExpired       Code = "key-expired"        // pgp-expiry
+	CodeSignatureExpired Code = "signature-expired"  // pgp-expiry
+	CodeReference        Code = "reference-mismatch" // claim: it was signed as another image
 )
 
 // Outcome is how a check ended.
@@ -70,7 +78,7 @@ type Check struct {
 type Trial struct {
 	Evidence dossier.Digest `json:"evidence"`
 	Signer   string         `json:"signer"`        // its name
-	Key      string         `json:"key,omitempty"` // what signed, when it verified: "sha256:..." of the public key, or "ISSUER SUBJECT"
+	Key      string         `json:"key,omitempty"` // what signed, when it verified: "sha256:..." of the public key, "openpgp:FINGERPRINT" of the primary key, or "ISSUER SUBJECT"
 	Checks   []Check        `json:"checks"`        // up to the first that failed
 	Verified bool           `json:"verified"`
 	SignedAt time.Time      `json:"signedAt,omitzero"` // the earliest time that somebody trusted vouches for

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,11 +26,13 @@ type policyFile struct {
 	Roots   map[string]string     `yaml:"roots"` // name: path
 	Signers map[string]signerFile `yaml:"signers"`
 	Images  []ruleFile            `yaml:"images"`
-	Logs    yaml.Node             `yaml:"logs"` // of proofs (docs/spec/proof.md)
+	// Lookaside says where signatures by OpenPGP lie that are not in the registry.
+	Lookaside []lookasideFile `yaml:"lookaside"`
+	Logs      yaml.Node       `yaml:"logs"` // of proofs (docs/spec/proof.md)
 }
 
 type signerFile struct {
-	Key             string    `yaml:"key"` // path, or the PEM itself
+	Key             string    `yaml:"key"` // path, or the PEM or the armor itself
 	From            time.Time `yaml:"from"`
 	Until           time.Time `yaml:"until"`
 	Issuer          string    `yaml:"issuer"`
@@ -47,14 +50,28 @@ type ruleFile struct {
 	Root      string   `yaml:"root"`
 	IgnoreLog bool     `yaml:"ignoreLog"`
 	Statement string   `yaml:"statement"`
+	Identity  Match    `yaml:"signedIdentity"`
 	Accept    bool     `yaml:"accept"`
 	Reject    bool     `yaml:"reject"`
+}
+
+// lookasideFile is one place, as registries.d has them.
+type lookasideFile struct {
+	Match []string `yaml:"match"`
+	URL   string   `yaml:"url"`
 }
 
 // Policy is whom is trusted with which images.
 type Policy struct {
 	Digest dossier.Digest // of the file and all that it names
 	rules  []rule
+	places []lookaside
+}
+
+// lookaside is where signatures of images lie.
+type lookaside struct {
+	patterns []pattern
+	url      string
 }
 
 // rule says what the images that it matches need.
@@ -95,6 +112,9 @@ func ParsePolicy(b []byte, open func(path string) ([]byte, error)) (*Policy, err
 	}
 	for i, f := range file.Images[:min(len(file.Images), maxRules)] {
 		p.rules = append(p.rules, r.rule(fmt.Sprintf("images[%d]", i), f))
+	}
+	for i, f := range file.Lookaside[:min(len(file.Lookaside), maxRules)] {
+		p.places = append(p.places, r.lookaside(fmt.Sprintf("lookaside[%d]", i), f))
 	}
 	if len(r.faults) > 0 {
 		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: errors.Join(r.faults...)}
@@ -177,6 +197,17 @@ func (r *policyReader) signer(name string, f signerFile) (*Signer, error) {
 				return nil, nil
 			}
 		}
+		if isKeyring(b) {
+			ring, err := ParseKeyring(b)
+			if err == nil && (!f.From.IsZero() || !f.Until.IsZero()) {
+				err = dossier.Errorf(dossier.KindInvalid, "reading signer", "", "from and until need a time of signing that somebody trusted vouches for, and OpenPGP has none")
+			}
+			if err != nil || f.Revoked != "" {
+				return nil, err
+			}
+			s.Keyring = ring
+			return s, nil
+		}
 		key, err := ParseKey(b)
 		if err != nil {
 			return nil, err
@@ -198,15 +229,9 @@ func (r *policyReader) signer(name string, f signerFile) (*Signer, error) {
 
 func (r *policyReader) rule(where string, f ruleFile) rule {
 	out := rule{terms: Terms{Need: max(f.Need, 1)}, statement: f.Statement, accept: f.Accept, reject: f.Reject}
-	if len(f.Match) == 0 {
-		r.fail(where, "it matches nothing: give patterns, ** for all")
-	}
-	for _, text := range f.Match {
-		p, err := parsePattern(text)
-		if err != nil {
-			r.faults = append(r.faults, fmt.Errorf("%s: %w", where, err))
-		}
-		out.patterns = append(out.patterns, p)
+	out.patterns = r.patterns(where, f.Match)
+	if out.terms.Match = f.Identity; f.Identity.check() != nil {
+		r.faults = append(r.faults, fmt.Errorf("%s: %w", where, f.Identity.check()))
 	}
 	ways := 0
 	for _, way := range []bool{f.Accept, f.Reject, len(f.Signers) > 0} {
@@ -217,27 +242,33 @@ func (r *policyReader) rule(where string, f ruleFile) rule {
 	if ways != 1 {
 		r.fail(where, "it must say one of signers, accept and reject")
 	}
-	keys := map[string]bool{}
+	keys, many := map[string]bool{}, false // how many different keys there are; an identity may have any number
 	for _, name := range f.Signers {
 		s, ok := r.signers[name]
 		if !ok {
 			r.fail(where, "there is no signer "+name)
 		}
 		if s == nil {
+			keys["revoked: "+name] = true
 			continue
 		}
 		if s.Identity != nil && r.roots[f.Root] == nil {
 			r.fail(where, "signer "+name+" is an identity, which needs a root")
 		}
-		if s.Key != nil {
+		switch {
+		case s.Key != nil:
 			keys[s.Key.ID] = true
-		} else {
-			keys[name] = true
+		case s.Keyring != nil:
+			for _, id := range s.Keyring.ids {
+				keys[id] = true
+			}
+		default:
+			many = true
 		}
 		out.terms.Signers = append(out.terms.Signers, *s)
 	}
-	if len(f.Signers) > 0 && f.Need > len(f.Signers) {
-		r.fail(where, fmt.Sprintf("it needs %d keys, and names %d signers", f.Need, len(f.Signers)))
+	if len(out.terms.Signers) > 0 && !many && f.Need > len(keys) {
+		r.fail(where, fmt.Sprintf("it needs %d different keys, and its signers have %d", f.Need, len(keys)))
 	}
 	if f.Root != "" {
 		if out.terms.Root = r.roots[f.Root]; out.terms.Root == nil {
@@ -248,6 +279,41 @@ func (r *policyReader) rule(where string, f ruleFile) rule {
 		out.terms.Logs = -1
 	}
 	return out
+}
+
+// patterns reads the patterns of a rule or a place.
+func (r *policyReader) patterns(where string, texts []string) []pattern {
+	if len(texts) == 0 {
+		r.fail(where, "it matches nothing: give patterns, ** for all")
+	}
+	var out []pattern
+	for _, text := range texts {
+		p, err := parsePattern(text)
+		if err != nil {
+			r.faults = append(r.faults, fmt.Errorf("%s: %w", where, err))
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func (r *policyReader) lookaside(where string, f lookasideFile) lookaside {
+	u, err := url.Parse(f.URL)
+	if err != nil || !slices.Contains([]string{"file", "http", "https"}, u.Scheme) || u.RawQuery != "" || u.Fragment != "" || u.User != nil || (u.Scheme == "file") != (u.Host == "") {
+		r.fail(where, fmt.Sprintf("%q is no place: write file:///DIR or https://HOST/PATH", f.URL))
+	}
+	return lookaside{r.patterns(where, f.Match), f.URL}
+}
+
+// Lookaside returns where signatures by OpenPGP of an image lie, or "" when the policy
+// says nothing of that.
+func (p *Policy) Lookaside(ref dossier.Reference) string {
+	for _, place := range p.places {
+		if slices.ContainsFunc(place.patterns, func(p pattern) bool { return p.matches(ref) }) {
+			return place.url
+		}
+	}
+	return ""
 }
 
 func sortedKeys[V any](m map[string]V) []string {

@@ -134,11 +134,23 @@ func firstOf(a, b string) string {
 	return b
 }
 
-// Signer is somebody who may sign: by a key, or by an identity.
+// ParseSigner reads somebody who signs by a key: a public key, a certificate, or OpenPGP
+// keys. Errors are those of ParseKey and ParseKeyring.
+func ParseSigner(name string, b []byte) (Signer, error) {
+	if isKeyring(b) {
+		ring, err := ParseKeyring(b)
+		return Signer{Name: name, Keyring: ring}, err
+	}
+	key, err := ParseKey(b)
+	return Signer{Name: name, Key: &key}, err
+}
+
+// Signer is somebody who may sign: by a key, by an identity, or by OpenPGP keys.
 type Signer struct {
 	Name     string
 	Key      *Key
 	Identity *Identity
+	Keyring  *Keyring // OpenPGP
 	// Builders are the builders that provenance by this signer may name, as patterns of
 	// the whole builder ID; none: any, since none is relied on.
 	Builders []*regexp.Regexp

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -77,7 +79,7 @@ func AboutFile(r io.Reader) (Question, error) {
 // Evidence is one piece of it.
 type Evidence struct {
 	Form  Form   `json:"form"`
-	Bytes []byte `json:"bytes"` // a bundle, the payload of simple signing, or a DSSE envelope
+	Bytes []byte `json:"bytes"` // a bundle, the payload of simple signing, a DSSE envelope, or an OpenPGP message
 	// Of what cosign kept in annotations before it made bundles.
 	Signature   []byte `json:"signature,omitempty"`   // of a payload
 	Certificate []byte `json:"certificate,omitempty"` // PEM
@@ -93,6 +95,7 @@ const (
 	FormBundle   Form = "bundle"   // Sigstore bundle, JSON
 	FormPayload  Form = "payload"  // simple signing by cosign, with its signature beside it
 	FormEnvelope Form = "envelope" // DSSE, with the certificate beside it
+	FormPGP      Form = "openpgp"  // simple signing by OpenPGP: a signed message
 )
 
 // Digest is that of all parts of the evidence.
@@ -116,6 +119,8 @@ type Terms struct {
 	// Logs is in how many logs it must be; below 0: in none, although the root has logs.
 	// 0: in one, if the root names any.
 	Logs int
+	// Match says which name must stand in simple signing by OpenPGP.
+	Match Match
 	// Trust is the digest of what the terms come from.
 	Trust dossier.Digest
 }
@@ -143,10 +148,13 @@ func checks() []check {
 	return []check{
 		early(checkFormat), early(checkContent), early(checkMaterial),
 		{"signer", (*attempt).signerKind},
+		{"pgp-key", (*attempt).pgpKey},
+		{"pgp-strength", (*attempt).pgpStrength},
 		{"artifact", (*attempt).artifact},
 		{"signature", (*attempt).verifySignature},
 		{"subject", (*attempt).subject},
 		{"predicate", (*attempt).predicate},
+		{"claim", (*attempt).claim},
 		{"builder", (*attempt).builder},
 		early(checkLogFormat),
 		{"log-promise", (*attempt).logPromise},
@@ -161,6 +169,9 @@ func checks() []check {
 		{"certificate", (*attempt).certificate},
 		{"certificate-log", (*attempt).certificateLog},
 		{"identity", (*attempt).identity},
+		{"pgp-usage", (*attempt).pgpUsage},
+		{"pgp-revocation", (*attempt).pgpRevocation},
+		{"pgp-expiry", (*attempt).pgpExpiry},
 	}
 }
 
@@ -172,6 +183,9 @@ type attempt struct {
 	signer    Signer
 	root      *Root
 	needLogs  int
+	match     Match
+	at        time.Time        // that it is judged for
+	until     time.Time        // it stops to hold by itself
 	public    crypto.PublicKey // that signed
 	counted   string           // what it is counted by
 	statement *statement
@@ -183,10 +197,10 @@ type attempt struct {
 type verifier struct{ dropped string }
 
 // try holds evidence against one signer.
-func (v verifier) try(q Question, e Evidence, s *signed, t Terms, signer Signer) Trial {
-	a := &attempt{signed: s, asked: q, signer: signer, root: t.Root, needLogs: t.Logs}
+func (v verifier) try(q Question, e Evidence, s *signed, t Terms, signer Signer, at time.Time) Trial {
+	a := &attempt{signed: s, asked: q, signer: signer, root: t.Root, needLogs: t.Logs, match: t.Match, at: at}
 	switch {
-	case t.Logs < 0:
+	case t.Logs < 0, s.pgp != nil: // no log takes OpenPGP messages
 		a.needLogs = 0
 	case t.Logs == 0 && len(t.Root.logs()) > 0:
 		a.needLogs = 1
@@ -202,7 +216,7 @@ func (v verifier) try(q Question, e Evidence, s *signed, t Terms, signer Signer)
 		}
 		out.Checks = append(out.Checks, done)
 	}
-	out.Verified, out.Key = true, a.counted
+	out.Verified, out.Key, out.Until = true, a.counted, a.until
 	for _, o := range a.times {
 		if out.SignedAt.IsZero() || o.at.Before(out.SignedAt) {
 			out.SignedAt = o.at
@@ -225,7 +239,7 @@ func (v verifier) decide(q Question, t Terms, evidence []Evidence, at time.Time)
 		d.Evidence = append(d.Evidence, e.Digest())
 		s := e.read()
 		for _, signer := range s.likely(t.Signers) {
-			trial := v.try(q, e, s, t, signer)
+			trial := v.try(q, e, s, t, signer, at)
 			d.Trials = append(d.Trials, trial)
 			if !trial.Verified {
 				continue
@@ -255,7 +269,7 @@ func (s *signed) likely(signers []Signer) []Signer {
 func (d *Decision) conclude() {
 	switch {
 	case len(d.Counted) >= d.Need:
-		d.Verified = true
+		d.Verified, d.Until = true, d.end()
 		d.Reason = "signed by " + count(len(d.Counted), "key")
 	case len(d.Evidence) == 0:
 		d.Code, d.Reason = CodeNoEvidence, "nothing is signed"
@@ -270,6 +284,30 @@ func (d *Decision) conclude() {
 			d.Code, d.Reason = f.Code, f.Name+": "+f.Detail
 		}
 	}
+}
+
+// end is when a decision that verifies stops to hold by itself: when too few keys are left
+// whose signatures still do.
+func (d *Decision) end() time.Time {
+	longest := map[string]int64{} // by key, in seconds
+	for _, t := range d.Trials {
+		if t.Verified {
+			longest[t.Key] = max(longest[t.Key], seconds(t.Until))
+		}
+	}
+	ends := slices.SortedFunc(maps.Values(longest), func(a, b int64) int { return cmp.Compare(b, a) })
+	if last := ends[d.Need-1]; last != math.MaxInt64 {
+		return time.Unix(last, 0).UTC()
+	}
+	return time.Time{}
+}
+
+// seconds is a time as a number; never, the zero time, is the greatest.
+func seconds(t time.Time) int64 {
+	if t.IsZero() {
+		return math.MaxInt64
+	}
+	return t.Unix()
 }
 
 // unhex decodes hexadecimal; nil: it is none.
