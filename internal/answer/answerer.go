@@ -29,6 +29,7 @@ type Answerer struct {
 	Advisories store.Store
 	Exposures  *Exposures // nil: nothing is remembered from one answer to the next
 	Triage     *Triage    // what somebody says of findings; nil: nobody does
+	Trusted    *Trusted   // whom to trust, which may change; nil: as Policy says
 }
 
 // gatherer returns one that reads from a state of the store.
@@ -130,11 +131,20 @@ func (a Answerer) Digests(ctx context.Context, ds []dossier.Digest, at dossier.T
 	if err != nil {
 		return nil, err
 	}
-	out := make([]dossier.Dossier, len(ds))
+	out, policy := make([]dossier.Dossier, len(ds)), a.policy()
 	for i := range evidence {
-		out[i] = dossierOf(&evidence[i], root{digest: ds[i]}, a.Policy, with)
+		out[i] = dossierOf(&evidence[i], root{digest: ds[i]}, policy, with)
 	}
 	return out, nil
+}
+
+// policy returns what to judge by now: for all images of one answer the same.
+func (a Answerer) policy() Policy {
+	p := a.Policy
+	if a.Trusted != nil {
+		p.Trust, p.TrustBefore, p.TrustSince = a.Trusted.Policy()
+	}
+	return p
 }
 
 func (a Answerer) now() time.Time {
@@ -172,13 +182,13 @@ func (a Answerer) judge(ctx context.Context, g *gatherer, roots []root) ([]dossi
 			}
 		}
 	})
-	out := make([]dossier.Dossier, 0, len(roots))
+	out, policy := make([]dossier.Dossier, 0, len(roots)), a.policy()
 	for b := range batches {
 		if b.err != nil {
 			return nil, b.err
 		}
 		for i := range b.evidence {
-			out = append(out, dossierOf(&b.evidence[i], b.roots[i], a.Policy, with))
+			out = append(out, dossierOf(&b.evidence[i], b.roots[i], policy, with))
 		}
 	}
 	return out, ctx.Err()

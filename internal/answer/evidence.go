@@ -112,6 +112,10 @@ type Policy struct {
 	MaxFeedAge time.Duration `json:"maxFeedAge,omitempty"`
 	// Trust says whose signatures count. nil: nobody's, so that nothing is signed.
 	Trust *trust.Policy `json:"-"`
+	// TrustBefore is what Trust replaced TrustSince, so that it can be said what changed by
+	// that. nil: nothing that is remembered.
+	TrustBefore *trust.Policy `json:"-"`
+	TrustSince  time.Time     `json:"-"`
 }
 
 // The defaults of Policy.

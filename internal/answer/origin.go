@@ -29,6 +29,9 @@ func judgeOrigin(s *survey) dossier.Answer {
 	d.set("tag", s.tags()...)
 	if signers := s.signers(); len(signers) > 0 {
 		d.set("signer", signers...)
+		if len(s.rejudged) > 0 {
+			d.set("rejudged", s.rejudged...)
+		}
 	}
 
 	if s.unread() {

@@ -24,6 +24,7 @@ type survey struct {
 	programs  []program
 	held      []held
 	signed    []signedBy
+	rejudged  []found    // about signatures that another policy judged otherwise
 	exposed   []Exposure // of the platforms in use
 	manifests map[dossier.Digest]*origin.Manifest
 	base      *Base // with the most layers; nil when none is known

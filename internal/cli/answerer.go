@@ -80,11 +80,7 @@ func (p *program) engine(ctx context.Context) (*server.Engine, error) {
 		return nil, err
 	}
 	p.keepHeapLean()
-	config, err := p.trusting(p.engineConfig())
-	if err != nil {
-		return nil, err
-	}
-	return server.Open(ctx, config)
+	return server.Open(ctx, p.trusting(p.engineConfig()))
 }
 
 // checkStore returns an error when nothing says where the store is.
@@ -101,14 +97,9 @@ func errNoData() error {
 }
 
 // trusting adds the trust policy that the environment names.
-func (p *program) trusting(c server.Config) (server.Config, error) {
-	file := p.env["DOSSIER_TRUST"]
-	if file == "" {
-		return c, nil
-	}
-	policy, err := readPolicy(file)
-	c.Policy.Trust = policy
-	return c, err
+func (p *program) trusting(c server.Config) server.Config {
+	c.TrustFile = p.env["DOSSIER_TRUST"]
+	return c
 }
 
 func (p *program) engineConfig() server.Config {

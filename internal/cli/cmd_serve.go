@@ -170,12 +170,8 @@ func (p *program) serve(ctx context.Context, flags *pflag.FlagSet, opt serveOpti
 		return usageError{dossier.Errorf(dossier.KindInvalid, "reading the configuration", "log.format", "want text or json")}
 	}
 	v := readVersion()
-	engine, err := p.trusting(p.engineConfig())
-	if err != nil {
-		return err
-	}
 	c := server.ServeConfig{
-		Config: engine, Listen: file.Listen, Blobs: file.Blobs, NoCluster: file.Cluster.Off,
+		Config: p.trusting(p.engineConfig()), Listen: file.Listen, Blobs: file.Blobs, NoCluster: file.Cluster.Off,
 		Cluster: server.ClusterOptions{
 			Kubeconfig: file.Cluster.Kubeconfig, Context: file.Cluster.Context, Namespaces: file.Cluster.Namespaces, Selector: file.Cluster.Selector,
 		},

@@ -10,6 +10,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/render"
+	"dossier.dev/dossier/internal/server"
 )
 
 func (p *program) trustCommand() *cobra.Command {
@@ -39,7 +40,7 @@ from a registry.`,
 }
 
 func (p *program) checkTrust(file string, images []string) error {
-	policy, err := readPolicy(file)
+	policy, err := server.ReadTrust(file)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -162,7 +161,7 @@ func (v *verifyFlags) verifyArtifact(target string) (trust.Decision, error) {
 // verification decides about images by the policy, or by the other flags.
 func (v *verifyFlags) verification() (server.Verification, error) {
 	if v.policy != "" {
-		policy, err := readPolicy(v.policy)
+		policy, err := server.ReadTrust(v.policy)
 		if err != nil {
 			return server.Verification{}, err
 		}
@@ -177,24 +176,6 @@ func (v *verifyFlags) verification() (server.Verification, error) {
 		return trust.Decide(q, terms, evidence, at)
 	}
 	return server.Verification{Judge: judge, Lookaside: func(dossier.Reference) string { return v.lookaside }}, nil
-}
-
-// readPolicy reads a trust policy. Paths in it are relative to its directory.
-func readPolicy(name string) (*trust.Policy, error) {
-	b, err := readLimited(name, 1<<20)
-	if err != nil {
-		return nil, err
-	}
-	policy, err := trust.ParsePolicy(b, func(path string) ([]byte, error) {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(filepath.Dir(name), path)
-		}
-		return readLimited(path, 16<<20)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return policy, nil
 }
 
 // terms reads whom to trust from the flags.

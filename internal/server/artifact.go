@@ -21,7 +21,7 @@ func (e *Engine) artifacts(_ context.Context, ref string) (ingest.Artifacts, err
 
 // lookaside returns where signatures by OpenPGP of an image lie by the trust policy, or "".
 func (e *Engine) lookaside(ref dossier.Reference) string {
-	if policy := e.config.Policy.Trust; policy != nil {
+	if policy, _, _ := e.Trusted.Policy(); policy != nil {
 		return policy.Lookaside(ref)
 	}
 	return ""

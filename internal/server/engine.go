@@ -48,7 +48,10 @@ type Config struct {
 	// Revive makes jobs that were parked run again when something asks anew.
 	Revive bool
 	Policy answer.Policy
-	Gather time.Duration // for which changes are gathered that others are told; 0: notify's default
+	// TrustFile is the trust policy; empty: there is none. A server reads it again as it
+	// changes.
+	TrustFile string
+	Gather    time.Duration // for which changes are gathered that others are told; 0: notify's default
 
 	Workers int           // of ingest; 0: its default
 	Lease   time.Duration // of ingest; 0: its default
@@ -89,6 +92,10 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	policy, err := openTrust(c.TrustFile)
+	if err != nil {
+		return nil, err
+	}
 	config, auditConfig := sqlstore.Config{URL: c.Database, CheckpointPages: c.CheckpointPages, Now: c.Now, Logger: c.Logger}, sqlstore.AuditConfig{URL: c.Database}
 	if c.Database == "" {
 		config.Path, auditConfig.Dir = filepath.Join(c.Data, DatabaseFile), c.Data
@@ -125,7 +132,10 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		e.advisories = signalling{advisories, e.changed}
 	}
 	e.findings = finding.Keeper{Store: e.store, Advisories: advisories, Changed: outbox.Findings}
-	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now, Order: match.Compare}
+	e.Answerer = answer.Answerer{Store: e.store, Policy: c.Policy, Now: c.Now, Order: match.Compare, Trusted: &answer.Trusted{}}
+	if policy != nil {
+		e.Trusted.Set(policy, c.Now())
+	}
 	if c.Database == "" {
 		e.Advisories = advisories
 	}

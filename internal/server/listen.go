@@ -56,6 +56,9 @@ type ServeConfig struct {
 	// looked at; 0: every ten seconds.
 	Triage      config.Triage
 	TriageEvery time.Duration
+	// TrustEvery is how often the trust policy and what it names are looked at; 0: every
+	// ten seconds.
+	TrustEvery time.Duration
 	// AccessLog logs every request. Traces sends spans of them to a collector.
 	AccessLog bool
 	Traces    config.Traces

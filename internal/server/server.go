@@ -239,6 +239,12 @@ func (s *server) run(ctx context.Context, listener net.Listener, ready func(net.
 		s.triage.run(ctx)
 		return nil
 	})
+	if s.config.TrustFile != "" {
+		group.Go(func() error {
+			newTrustWatch(s.engine, s.config.TrustEvery).run(ctx)
+			return nil
+		})
+	}
 	if s.notifier != nil {
 		group.Go(func() error { return s.telling.keep(ctx, s.notifier.Run) })
 	}

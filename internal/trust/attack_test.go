@@ -121,6 +121,8 @@ func keyAttacks(t testing.TB) []attack {
 	plain := statementOf(statementV1, subject, slsa, "{}")
 	twoSigs := strings.Replace(envelopeBundle(t, k, payloadInToto, plain), `"signatures":[`, `"signatures":[{"sig":"AAAA"},`, 1)
 	deep := strings.Repeat(`{"a":`, 20000) + "1" + strings.Repeat("}", 20000)
+	fired := good
+	fired.Revoked = "lost"
 	again := good
 	again.Name = "the same key under another name"
 	return []attack{
@@ -142,6 +144,7 @@ func keyAttacks(t testing.TB) []attack {
 		{"a key where an identity is wanted", in(about, by(identitySigner(t)), message), CodeSignerKind},
 		{"a signer without key and identity", in(about, by(Signer{Name: "nobody"}), message), CodeSignerKind},
 		{"a weak key", in(about, by(Signer{Name: "weak", Key: &Key{Public: weak.Public()}}), messageBundle(t, weak, artifact)), CodeWeakKey},
+		{"a signer whom the policy revokes", in(about, by(fired), message), CodeSignerRevoked},
 		{"another artifact", in(About([]byte("another")), by(good), message), CodeArtifact},
 		{"another key", in(about, by(signerOf(t, "other", other)), message), CodeSignature},
 		{"another payload type", in(about, by(good), envelopeBundle(t, k, "application/json", plain)), CodePayload},

@@ -179,6 +179,15 @@ func (a *attempt) identity() (string, *fault) {
 	return in, nil
 }
 
+// revocation refuses what is signed by somebody whom the policy revokes. It comes when all
+// else is known to be good: what fails for another reason says that reason.
+func (a *attempt) revocation() (string, *fault) {
+	if a.signer.Revoked != "" {
+		return a.signer.Name, faultf(CodeSignerRevoked, "%s is revoked: %s", a.signer.Name, a.signer.Revoked)
+	}
+	return a.signer.Name, nil
+}
+
 // signerKind wants a key where a key may sign, and a certificate where an identity may.
 func (a *attempt) signerKind() (string, *fault) {
 	switch {

@@ -46,6 +46,7 @@ const (
 	CodeIdentity    Code = "identity-mismatch"   // identity
 	CodeBuilder     Code = "builder-mismatch"    // builder: who signed may not speak for that builder
 
+	CodeSignerRevoked    Code = "signer-revoked"     // revocation: the policy revokes who signed
 	CodeKeyUnknown       Code = "key-unknown"        // pgp-key: the signer has no such key
 	CodeWeakHash         Code = "weak-hash"          // pgp-strength: SHA-1 and others
 	CodeKeyUsage         Code = "key-usage"          // pgp-usage: a key that is not meant for signing

@@ -63,9 +63,10 @@ type lookasideFile struct {
 
 // Policy is whom is trusted with which images.
 type Policy struct {
-	Digest dossier.Digest // of the file and all that it names
-	rules  []rule
-	places []lookaside
+	Digest  dossier.Digest // of the file and all that it names
+	rules   []rule
+	places  []lookaside
+	members []member // in the order of their names
 }
 
 // lookaside is where signatures of images lie.
@@ -81,6 +82,8 @@ type rule struct {
 	statement string
 	accept    bool
 	reject    bool
+	members   []member
+	root      dossier.Digest // of the file
 }
 
 // Limits of a policy.
@@ -102,7 +105,7 @@ func ParsePolicy(b []byte, open func(path string) ([]byte, error)) (*Policy, err
 	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
 		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
 	}
-	r := policyReader{open: open, hash: sha256.New(), roots: map[string]*Root{}, signers: map[string]*Signer{}}
+	r := policyReader{open: open, hash: sha256.New(), roots: map[string]*Root{}, signers: map[string]*Signer{}, members: map[string]member{}, files: map[string]dossier.Digest{}}
 	r.hash.Write(b)
 	r.readRoots(file.Roots)
 	r.readSigners(file.Signers)
@@ -120,6 +123,9 @@ func ParsePolicy(b []byte, open func(path string) ([]byte, error)) (*Policy, err
 		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: errors.Join(r.faults...)}
 	}
 	p.Digest = dossier.FromHash(dossier.SHA256, r.hash)
+	for _, name := range sortedKeys(r.members) {
+		p.members = append(p.members, r.members[name])
+	}
 	for i := range p.rules {
 		p.rules[i].terms.Trust = p.Digest
 	}
@@ -131,7 +137,9 @@ type policyReader struct {
 	open    func(string) ([]byte, error)
 	hash    hash.Hash
 	roots   map[string]*Root
-	signers map[string]*Signer // nil: revoked
+	signers map[string]*Signer
+	members map[string]member
+	files   map[string]dossier.Digest // of roots, by their names
 	faults  []error
 }
 
@@ -161,7 +169,7 @@ func (r *policyReader) readRoots(roots map[string]string) {
 		if err != nil {
 			r.faults = append(r.faults, fmt.Errorf("roots.%s: %w", name, err))
 		}
-		r.roots[name] = root
+		r.roots[name], r.files[name] = root, dossier.FromBytes(b)
 	}
 }
 
@@ -171,13 +179,29 @@ func (r *policyReader) readSigners(signers map[string]signerFile) {
 		if err != nil {
 			r.faults = append(r.faults, fmt.Errorf("signers.%s: %w", name, err))
 		}
-		r.signers[name] = s
+		if r.signers[name] = s; s != nil {
+			r.members[name] = memberOf(s, signers[name])
+		}
 	}
 }
 
-// signer reads one. It is nil when it is revoked.
+// memberOf says who a signer is.
+func memberOf(s *Signer, f signerFile) member {
+	m := member{name: s.Name, revoked: f.Revoked, limits: fmt.Sprint(f.From, f.Until, f.Builders)}
+	switch {
+	case s.Keyring != nil:
+		m.signs = strings.Join(s.Keyring.ids, ", ")
+	case s.Key != nil:
+		m.signs = s.Key.ID
+	case s.Identity != nil:
+		m.signs = strings.TrimSpace(s.Identity.text)
+	}
+	return m
+}
+
+// signer reads one.
 func (r *policyReader) signer(name string, f signerFile) (*Signer, error) {
-	s := &Signer{Name: name}
+	s := &Signer{Name: name, Revoked: f.Revoked}
 	for _, b := range f.Builders {
 		re, err := regexp.Compile(`\A(?:` + b + `)\z`)
 		if err != nil {
@@ -202,7 +226,7 @@ func (r *policyReader) signer(name string, f signerFile) (*Signer, error) {
 			if err == nil && (!f.From.IsZero() || !f.Until.IsZero()) {
 				err = dossier.Errorf(dossier.KindInvalid, "reading signer", "", "from and until need a time of signing that somebody trusted vouches for, and OpenPGP has none")
 			}
-			if err != nil || f.Revoked != "" {
+			if err != nil {
 				return nil, err
 			}
 			s.Keyring = ring
@@ -220,9 +244,6 @@ func (r *policyReader) signer(name string, f signerFile) (*Signer, error) {
 			return nil, err
 		}
 		s.Identity = id
-	}
-	if f.Revoked != "" {
-		return nil, nil
 	}
 	return s, nil
 }
@@ -249,9 +270,9 @@ func (r *policyReader) rule(where string, f ruleFile) rule {
 			r.fail(where, "there is no signer "+name)
 		}
 		if s == nil {
-			keys["revoked: "+name] = true
 			continue
 		}
+		out.members = append(out.members, r.members[name])
 		if s.Identity != nil && r.roots[f.Root] == nil {
 			r.fail(where, "signer "+name+" is an identity, which needs a root")
 		}
@@ -271,6 +292,7 @@ func (r *policyReader) rule(where string, f ruleFile) rule {
 		r.fail(where, fmt.Sprintf("it needs %d different keys, and its signers have %d", f.Need, len(keys)))
 	}
 	if f.Root != "" {
+		out.root = r.files[f.Root]
 		if out.terms.Root = r.roots[f.Root]; out.terms.Root == nil {
 			r.fail(where, "there is no root "+f.Root)
 		}

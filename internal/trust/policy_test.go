@@ -129,7 +129,7 @@ images:
 		}
 	}
 	ref, _ := dossier.ParseReference("registry.example/gone/a")
-	if d := policy.Decide(ref, digest, []Evidence{{Form: FormBundle, Bytes: good}}, noon); d.Verified || d.Code != CodeNoSigner {
+	if d := policy.Decide(ref, digest, []Evidence{{Form: FormBundle, Bytes: good}}, noon); d.Verified || d.Code != CodeSignerRevoked {
 		t.Errorf("a revoked signer signs: %+v", d)
 	}
 }

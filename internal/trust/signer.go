@@ -151,6 +151,8 @@ type Signer struct {
 	Key      *Key
 	Identity *Identity
 	Keyring  *Keyring // OpenPGP
+	// Revoked is why nothing counts that it signed, whenever that was; empty: it counts.
+	Revoked string
 	// Builders are the builders that provenance by this signer may name, as patterns of
 	// the whole builder ID; none: any, since none is relied on.
 	Builders []*regexp.Regexp

@@ -169,6 +169,7 @@ func checks() []check {
 		{"certificate", (*attempt).certificate},
 		{"certificate-log", (*attempt).certificateLog},
 		{"identity", (*attempt).identity},
+		{"revocation", (*attempt).revocation},
 		{"pgp-usage", (*attempt).pgpUsage},
 		{"pgp-revocation", (*attempt).pgpRevocation},
 		{"pgp-expiry", (*attempt).pgpExpiry},
@@ -274,10 +275,15 @@ func (d *Decision) conclude() {
 	case len(d.Evidence) == 0:
 		d.Code, d.Reason = CodeNoEvidence, "nothing is signed"
 	case len(d.Trials) == 0:
-		d.Code, d.Reason = CodeNoSigner, "nobody may sign: all signers are revoked"
+		d.Code, d.Reason = CodeNoSigner, "nobody may sign"
 	case len(d.Counted) > 0:
 		d.Code = CodeThreshold
 		d.Reason = "signed by " + count(len(d.Counted), "key") + ", " + count(d.Need, "different key") + " must have signed"
+		for _, t := range d.Trials {
+			if f := t.failure(); f != nil && (f.Code == CodeSignerRevoked || f.Code == CodeKeyRevoked || f.Code == CodeKeyExpired) {
+				d.Reason += "; " + f.Detail
+			}
+		}
 	default:
 		best := slices.MaxFunc(d.Trials, func(a, b Trial) int { return cmp.Compare(len(a.Checks), len(b.Checks)) })
 		if f := best.failure(); f != nil {
