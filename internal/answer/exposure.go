@@ -43,6 +43,9 @@ type Compared struct {
 // addExposures adds what advisories say of what the platforms hold, as it was
 // known at the time from which knowledge is asked for.
 func (b *batch) addExposures(ctx context.Context) error {
+	if b.unassessed {
+		return nil
+	}
 	type platform struct {
 		evidence int
 		manifest dossier.Digest

@@ -34,6 +34,7 @@ type gatherer struct {
 	triage     *Triage           // may be nil
 	matched    *store.MatchState // nil: not read yet
 	feeds      []dossier.Feed    // of matched
+	unassessed bool              // nobody wants to know what advisories say
 }
 
 func newGatherer(r store.Reader, at dossier.Times, now time.Time) *gatherer {

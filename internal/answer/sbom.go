@@ -8,8 +8,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/contents"
@@ -48,6 +51,7 @@ func (a Answerer) inventory(ctx context.Context, q dossier.SBOMQuery, d dossier.
 				return err
 			}
 		}
+		g.unassessed = true
 		out, err = g.sbom(ctx, q, of)
 		return err
 	})
@@ -199,20 +203,9 @@ func (g *gatherer) addContents(ctx context.Context, out *dossier.SBOM, e *Eviden
 		return &dossier.Error{Kind: dossier.KindCorrupt, Op: "reading the contents of", Subject: string(out.Manifest), Err: err}
 	}
 	out.Version, out.Evidence = summary.Version, []dossier.Digest{fact.ID}
-	results := make([]contents.LayerResult, len(summary.Layers))
-	for i, l := range summary.Layers {
-		if l.Fact == "" {
-			results[i] = contents.LayerResult{Digest: l.Layer}
-			continue
-		}
-		f, err := g.r.Fact(ctx, l.Fact)
-		if err != nil {
-			return err
-		}
-		if results[i], err = contents.Decode(f.Body); err != nil {
-			return err
-		}
-		out.Evidence = append(out.Evidence, f.ID)
+	results, err := g.layersOf(ctx, summary, out)
+	if err != nil {
+		return err
 	}
 	slices.Sort(out.Evidence)
 	out.Evidence = slices.Compact(out.Evidence)
@@ -235,6 +228,30 @@ func (g *gatherer) addContents(ctx context.Context, out *dossier.SBOM, e *Eviden
 		out.Packages = append(out.Packages, dossier.SBOMPackage{PackageAt: p, License: f.License, Base: out.Layers[f.Position].Base})
 	}
 	return nil
+}
+
+// layersOf returns what was found in each layer, and adds the facts that say so to the
+// evidence. Layers are unpacked side by side.
+func (g *gatherer) layersOf(ctx context.Context, summary dossier.Contents, out *dossier.SBOM) ([]contents.LayerResult, error) {
+	results := make([]contents.LayerResult, len(summary.Layers))
+	var unpacking errgroup.Group
+	unpacking.SetLimit(runtime.GOMAXPROCS(0))
+	for i, l := range summary.Layers {
+		if l.Fact == "" {
+			results[i] = contents.LayerResult{Digest: l.Layer}
+			continue
+		}
+		f, err := g.r.Fact(ctx, l.Fact)
+		if err != nil {
+			return nil, errors.Join(err, unpacking.Wait())
+		}
+		out.Evidence = append(out.Evidence, f.ID)
+		unpacking.Go(func() (err error) {
+			results[i], err = contents.Decode(f.Body)
+			return err
+		})
+	}
+	return results, unpacking.Wait()
 }
 
 // whyUnreadLayer says of a layer why it was not read.

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 
 	"golang.org/x/term"
@@ -72,6 +74,36 @@ func (p *program) keepHeapLean() {
 	if p.env["GOGC"] == "" {
 		debug.SetGCPercent(leanHeap)
 	}
+}
+
+// A command that answers about one image is done before a heap of this size would be worth
+// looking through.
+const (
+	smallHeap     = 400      // percent
+	largestNeeded = 24 << 20 // bytes that live; from there on the heap is kept lean
+)
+
+// keepHeapLeanWhenLarge lets the heap of a command grow as it likes while it is small.
+func (p *program) keepHeapLeanWhenLarge() {
+	if p.env["GOGC"] != "" {
+		return
+	}
+	debug.SetGCPercent(smallHeap)
+	p.afterNextCollection()
+}
+
+// afterNextCollection looks at the heap when garbage has been collected.
+func (p *program) afterNextCollection() {
+	type sentinel struct{ _ [64]byte } // too large to share its memory with others
+	runtime.AddCleanup(new(sentinel), func(struct{}) {
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(live)
+		if live[0].Value.Kind() == metrics.KindUint64 && live[0].Value.Uint64() > largestNeeded {
+			p.keepHeapLean()
+			return
+		}
+		p.afterNextCollection()
+	}, struct{}{})
 }
 
 // engine opens the store and everything around it in this process.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -55,26 +56,38 @@ func Decode(b []byte) (LayerResult, error) { return decode(b, maxEncoded) }
 func decode(b []byte, limit int64) (LayerResult, error) {
 	const op = "reading contents of layer"
 	var r LayerResult
-	z, err := zstd.NewReader(bytes.NewReader(b), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20))
+	z, err := decoder()
 	if err != nil {
+		return r, &dossier.Error{Kind: dossier.KindInternal, Op: op, Err: err}
+	}
+	defer decoders.Put(z)
+	if err := z.Reset(bytes.NewReader(b)); err != nil {
 		return r, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
 	}
-	defer z.Close()
-	limited := &io.LimitedReader{R: z, N: limit + 1}
-	d := json.NewDecoder(limited)
-	err = d.Decode(&r)
-	if limited.N <= 0 {
-		return LayerResult{}, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has more than %d bytes", limit))
+	// Text like this shrinks to a tenth or so.
+	var text bytes.Buffer
+	text.Grow(int(min(limit, int64(len(b))*12, 16<<20)) + bytes.MinRead)
+	n, err := text.ReadFrom(io.LimitReader(z, limit+1))
+	if n > limit {
+		return r, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has more than %d bytes", limit))
 	}
 	if err == nil {
-		if _, more := d.Token(); more != io.EOF {
-			err = errors.New("something follows it")
-		}
+		err = json.Unmarshal(text.Bytes(), &r)
 	}
 	if err != nil {
 		return LayerResult{}, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
 	}
 	return r, nil
+}
+
+// decoders keeps what zstd needs to unpack: a window, above all.
+var decoders sync.Pool
+
+func decoder() (*zstd.Decoder, error) {
+	if z, ok := decoders.Get().(*zstd.Decoder); ok {
+		return z, nil
+	}
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderLowmem(true))
 }
 
 // Serial returns the number that a Version begins with, by which one tells which

@@ -67,7 +67,7 @@ func (s *Stack) Image() Image {
 	image.Distribution = t.distribution()
 	for _, s := range t.seen() {
 		for _, p := range s.file.Packages {
-			position := s.since[p.key()]
+			position := s.first(p)
 			if p.Type == "deb" && p.License == "" {
 				p.License = cmp.Or(t.licenses[p.Name], t.licenses[p.Source])
 			}
@@ -80,7 +80,7 @@ func (s *Stack) Image() Image {
 			image.Packages = append(image.Packages, found)
 		}
 	}
-	slices.SortFunc(image.Packages, compareFound)
+	image.Packages = sorted(image.Packages)
 	// A distribution's package is installed once, however many databases list it.
 	image.Packages = slices.CompactFunc(image.Packages, func(a, b Found) bool { return a.ofDistribution() && a.key() == b.key() })
 	return image
@@ -99,7 +99,17 @@ type place struct {
 	path  string
 	layer int // from which the file is
 	file  *File
-	since map[key]int // the layer from which on a package was listed there
+	since map[key]int // the layer from which on a package was listed there, if that is another
+}
+
+// first returns the layer from which on a package was listed there.
+func (s place) first(p Package) int {
+	if s.since != nil {
+		if n, ok := s.since[p.key()]; ok {
+			return n
+		}
+	}
+	return s.layer
 }
 
 // tree is what is seen of the layers so far, of what matters. Its paths have no
@@ -109,10 +119,11 @@ type tree struct {
 	releases map[string]dossier.Distribution
 	links    map[string]string
 	licenses map[string]string // of packages of Debian; the layer on top counts
+	resolved map[string]string // what parent found, while links stay as they are
 }
 
 func newTree() *tree {
-	return &tree{files: map[string]place{}, releases: map[string]dossier.Distribution{}, links: map[string]string{}, licenses: map[string]string{}}
+	return &tree{files: map[string]place{}, releases: map[string]dossier.Distribution{}, links: map[string]string{}, licenses: map[string]string{}, resolved: map[string]string{}}
 }
 
 // lay puts layer i on top.
@@ -121,12 +132,16 @@ func (t *tree) lay(i int, l *LayerResult) {
 	for p := range t.links {
 		if hidden(p) {
 			delete(t.links, p)
+			clear(t.resolved)
 		}
 	}
-	before := t.files
-	t.hide(l, hidden)
+	gone := t.hide(l, hidden)
 	for _, link := range l.Links {
-		t.links[t.parent(link.Path)] = link.Target
+		p := t.parent(link.Path)
+		if t.links[p] != link.Target {
+			t.links[p] = link.Target
+			clear(t.resolved)
+		}
 	}
 	maps.Copy(t.licenses, l.Licenses)
 	for _, r := range l.Releases {
@@ -137,17 +152,34 @@ func (t *tree) lay(i int, l *LayerResult) {
 		f := &l.Files[n]
 		for _, name := range append([]string{f.Path}, f.Aliases...) {
 			p := t.parent(name)
-			since := map[key]int{}
-			for _, pkg := range f.Packages {
-				if first, ok := before[p].since[pkg.key()]; ok && before[p].file != nil {
-					since[pkg.key()] = first
-				} else {
-					since[pkg.key()] = i
-				}
+			before, ok := gone[p]
+			if !ok {
+				before, ok = t.files[p]
+				ok = ok && before.layer < i
 			}
-			t.files[p] = place{p, i, f, since}
+			now := place{path: p, layer: i, file: f}
+			if ok {
+				now.since = sinceOf(f, before)
+			}
+			t.files[p] = now
 		}
 	}
+}
+
+// sinceOf returns the packages that a file lists as the one before it at its place did,
+// and since when.
+func sinceOf(f *File, before place) map[key]int {
+	listed := make(map[key]bool, len(before.file.Packages))
+	for _, p := range before.file.Packages {
+		listed[p.key()] = true
+	}
+	since := map[key]int{}
+	for _, p := range f.Packages {
+		if listed[p.key()] {
+			since[p.key()] = before.first(p)
+		}
+	}
+	return since
 }
 
 // hidden returns what layer l itself deletes or replaces, for paths without
@@ -160,23 +192,23 @@ func (t *tree) hidden(l *LayerResult) func(string) bool {
 	for _, p := range l.Opaque {
 		opaque[t.resolve(p)] = true
 	}
-	return func(p string) bool {
-		if removed[p] || l.Names.Has(p) || l.Dirs.Has(p) || opaque[""] {
-			return true
+	below := map[string]bool{".": opaque[""]} // whether all in a directory is hidden
+	var isBelow func(dir string) bool
+	isBelow = func(dir string) bool {
+		gone, ok := below[dir]
+		if !ok {
+			gone = removed[dir] || opaque[dir] || l.Names.Has(dir) || isBelow(dirOf(dir))
+			below[dir] = gone
 		}
-		for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
-			if removed[dir] || opaque[dir] || l.Names.Has(dir) {
-				return true
-			}
-		}
-		return false
+		return gone
 	}
+	return func(p string) bool { return removed[p] || l.Names.Has(p) || l.Dirs.Has(p) || isBelow(dirOf(p)) }
 }
 
 // hide drops files and releases that layer l hides, by their own paths or by
 // those that lead to them through symbolic links: l names what it has as it is
-// written there.
-func (t *tree) hide(l *LayerResult, hidden func(string) bool) {
+// written there. It returns the files.
+func (t *tree) hide(l *LayerResult, hidden func(string) bool) map[string]place {
 	through := t.aliases()
 	gone := func(p string) bool {
 		if hidden(p) {
@@ -189,14 +221,15 @@ func (t *tree) hide(l *LayerResult, hidden func(string) bool) {
 		}
 		return false
 	}
-	files := make(map[string]place, len(t.files))
+	dropped := map[string]place{}
 	for p, f := range t.files {
-		if !gone(p) {
-			files[p] = f
+		if gone(p) {
+			dropped[p] = f
+			delete(t.files, p)
 		}
 	}
-	t.files = files
 	maps.DeleteFunc(t.releases, func(p string, _ dossier.Distribution) bool { return gone(p) })
+	return dropped
 }
 
 // seen returns the files, each at one place: its own path, or else the first of
@@ -231,6 +264,9 @@ const (
 
 // resolve follows all symbolic links in a path. In a circle it stops somewhere.
 func (t *tree) resolve(p string) string {
+	if t.isPlain(p) {
+		return p
+	}
 	at, rest := "", strings.Split(p, "/")
 	for hops := 0; len(rest) > 0; {
 		name := rest[0]
@@ -257,6 +293,32 @@ func (t *tree) resolve(p string) string {
 	return at
 }
 
+// isPlain reports whether there is nothing to follow in a path: most are so.
+func (t *tree) isPlain(p string) bool {
+	for begin := 0; begin <= len(p); {
+		end := len(p)
+		if i := strings.IndexByte(p[begin:], '/'); i >= 0 {
+			end = begin + i
+		}
+		if name := p[begin:end]; name == "" || name == "." || name == ".." {
+			return false
+		}
+		if _, ok := t.links[p[:end]]; ok {
+			return false
+		}
+		begin = end + 1
+	}
+	return true
+}
+
+// dirOf is path.Dir for a clean path that does not begin with a slash.
+func dirOf(p string) string {
+	if i := strings.LastIndexByte(p, '/'); i > 0 {
+		return p[:i]
+	}
+	return "."
+}
+
 // maxParts bounds how long a path grows by following links.
 const maxParts = 4096
 
@@ -266,7 +328,21 @@ func (t *tree) parent(p string) string {
 	if dir == "" {
 		return p
 	}
-	return path.Join(t.resolve(strings.TrimSuffix(dir, "/")), base)
+	if base == "." || base == ".." || base == "" {
+		return path.Join(t.resolve(strings.TrimSuffix(dir, "/")), base)
+	}
+	at, ok := t.resolved[dir]
+	if !ok {
+		at = t.resolve(strings.TrimSuffix(dir, "/"))
+		t.resolved[dir] = at
+	}
+	if at == "" {
+		return base
+	}
+	if len(at) == len(dir)-1 && p[:len(at)] == at {
+		return p
+	}
+	return at + "/" + base
 }
 
 // aliases is which symbolic links lead to a directory.
@@ -282,7 +358,7 @@ func (t *tree) aliases() aliases {
 func (t *tree) aliasesTo(paths ...string) aliases {
 	dirs := map[string]bool{}
 	for _, p := range paths {
-		for dir := path.Dir(p); dir != "." && !dirs[dir]; dir = path.Dir(dir) {
+		for dir := dirOf(p); dir != "." && !dirs[dir]; dir = dirOf(dir) {
 			dirs[dir] = true
 		}
 	}
@@ -302,7 +378,7 @@ func (a aliases) of(p string) []string {
 	}
 	out := []string{p}
 	for i := 0; i < len(out) && len(out) <= maxAliases; i++ {
-		for dir := path.Dir(out[i]); dir != "."; dir = path.Dir(dir) {
+		for dir := dirOf(out[i]); dir != "."; dir = dirOf(dir) {
 			for _, link := range a[dir] {
 				if alias := link + out[i][len(dir):]; len(out) <= maxAliases && !slices.Contains(out, alias) {
 					out = append(out, alias)

@@ -156,7 +156,25 @@ func (s *Stack) nodeDir(word, working string) (string, bool) {
 	}
 }
 
+// sorted returns packages of an image in their order. They are large: their places are
+// sorted first.
+func sorted(packages []Found) []Found {
+	order := make([]*Found, len(packages))
+	for i := range packages {
+		order[i] = &packages[i]
+	}
+	slices.SortFunc(order, compareFound)
+	out := make([]Found, len(order))
+	for i, f := range order {
+		out[i] = *f
+	}
+	return out
+}
+
 // compareFound orders packages of an image.
-func compareFound(a, b Found) int {
-	return cmp.Or(cmp.Compare(a.PURL, b.PURL), cmp.Compare(a.Position, b.Position), cmp.Compare(a.Path, b.Path), comparePackages(a.Package, b.Package))
+func compareFound(a, b *Found) int {
+	if a.PURL != b.PURL {
+		return cmp.Compare(a.PURL, b.PURL)
+	}
+	return cmp.Or(cmp.Compare(a.Position, b.Position), cmp.Compare(a.Path, b.Path), comparePackages(a.Package, b.Package))
 }

@@ -4,6 +4,8 @@
 package render
 
 import (
+	"bufio"
+	"bytes"
 	"io"
 	"slices"
 	"strings"
@@ -106,16 +108,20 @@ func fit(columns []column, rows [][]cell, opt Options) ([]int, bool) {
 }
 
 func writeRows(w io.Writer, columns []column, widths []int, rows [][]cell, opt Options) error {
-	var b strings.Builder
+	out := bufio.NewWriter(w)
+	var b []byte
 	line := func(row []cell) {
+		b = b[:0]
 		for i, c := range row {
 			text := shorten(c.text, widths[i], columns[i].tail, opt.ASCII)
-			b.WriteString(paint(text, c.style, opt))
+			b = append(b, paint(text, c.style, opt)...)
 			if i < len(row)-1 {
-				b.WriteString(strings.Repeat(" ", widths[i]-cells(text)+gap))
+				for range widths[i] - cells(text) + gap {
+					b = append(b, ' ')
+				}
 			}
 		}
-		b.WriteByte('\n')
+		_, _ = out.Write(append(bytes.TrimRight(b, " "), '\n')) // Flush tells
 	}
 	if !opt.NoHeaders {
 		header := make([]cell, len(columns))
@@ -127,8 +133,7 @@ func writeRows(w io.Writer, columns []column, widths []int, rows [][]cell, opt O
 	for _, row := range rows {
 		line(row)
 	}
-	_, err := io.WriteString(w, trimLines(b.String()))
-	return err
+	return out.Flush()
 }
 
 // shrink takes cells from the widest column that has some to spare until the sum
@@ -204,6 +209,9 @@ func cells(s string) int {
 }
 
 func runeCells(r rune) int {
+	if r < 0x300 { // the first mark that takes no cell of its own
+		return 1
+	}
 	if unicode.Is(unicode.Mn, r) || unicode.Is(unicode.Me, r) {
 		return 0
 	}
