@@ -267,6 +267,11 @@ func (t *tree) resolve(p string) string {
 	if t.isPlain(p) {
 		return p
 	}
+	return t.walk(p)
+}
+
+// walk resolves a path element by element.
+func (t *tree) walk(p string) string {
 	at, rest := "", strings.Split(p, "/")
 	for hops := 0; len(rest) > 0; {
 		name := rest[0]
@@ -364,11 +369,29 @@ func (t *tree) aliasesTo(paths ...string) aliases {
 	}
 	a := aliases{}
 	for _, link := range slices.Sorted(maps.Keys(t.links)) {
-		if target := t.resolve(link); dirs[target] && target != link {
+		if target := t.follow(link); dirs[target] && target != link {
 			a[target] = append(a[target], link)
 		}
 	}
 	return a
+}
+
+// follow is resolve for a symbolic link itself, to which no other one leads.
+func (t *tree) follow(link string) string {
+	at, rest := dirOf(link), t.links[link]
+	if strings.HasPrefix(rest, "/") {
+		at, rest = ".", rest[1:]
+	}
+	for at != "." && strings.HasPrefix(rest, "../") {
+		at, rest = dirOf(at), rest[len("../"):]
+	}
+	if at != "." {
+		rest = at + "/" + rest
+	}
+	if t.isPlain(rest) {
+		return rest
+	}
+	return t.resolve(link)
 }
 
 // of returns the other paths that lead to p, at most maxAliases.

@@ -201,6 +201,9 @@ func trimLines(s string) string {
 
 // cells returns how many terminal cells s takes.
 func cells(s string) int {
+	if isASCII(s) {
+		return len(s)
+	}
 	n := 0
 	for _, r := range s {
 		n += runeCells(r)
@@ -253,6 +256,9 @@ func shorten(s string, n int, front, ascii bool) string {
 
 // Clean makes a string from outside safe to show on one line of a terminal.
 func Clean(s string) string {
+	if isASCII(s) {
+		return s
+	}
 	plain := true
 	for _, r := range s {
 		if !shown(r) {
@@ -275,6 +281,16 @@ func Clean(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// isASCII reports whether a string has printable characters of ASCII only: most do.
+func isASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // shown reports whether a rune may reach the terminal: no control characters,
