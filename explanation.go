@@ -10,6 +10,7 @@ type FindingQuery struct {
 	Ref      string // as people write references
 	Platform string // "os/arch[/variant]"; empty: one that runs, or else linux/amd64, or else the first
 	At       Times  // findings are those of the advisories that were known at Recorded
+	Attached bool   // let VEX documents that are attached to the image take out findings, whatever the configuration says
 }
 
 // Explanation is why packages of an image have a vulnerability, or do not, with

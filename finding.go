@@ -162,4 +162,20 @@ type Triage struct {
 	At            time.Time `json:"at,omitzero"`        // when it was said
 	Expires       time.Time `json:"expires,omitzero"`   // ignore: from when on it no longer holds
 	Document      Digest    `json:"document,omitempty"` // of the bytes that say so
+	// Grade is how well it is proven who says so, of what is attached to an image:
+	// claimed, or signed by Signer. Empty: whoever asks, or runs the server, gave the file.
+	Grade  Grade  `json:"grade,omitempty"`
+	Signer string `json:"signer,omitempty"` // as the trust policy names them
+}
+
+// Standing says in words how well it is proven who says so, to follow what is said;
+// empty where that is for whoever gave the file to know.
+func (t Triage) Standing() string {
+	switch t.Grade {
+	case GradeSigned:
+		return " (signed by " + t.Signer + ")"
+	case GradeClaimed:
+		return " (claimed: no signature was verified)"
+	}
+	return ""
 }

@@ -167,6 +167,9 @@ func findingQuery(q dossier.FindingQuery) url.Values {
 	if q.Platform != "" {
 		query.Set("platform", q.Platform)
 	}
+	if q.Attached {
+		query.Set("vex", "attached")
+	}
 	setTimes(query, q.At)
 	return query
 }

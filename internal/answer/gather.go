@@ -12,6 +12,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/trust"
 )
 
 // gatherer reads evidence from one consistent state of a store.
@@ -32,6 +33,8 @@ type gatherer struct {
 	advisories store.Store       // nil: r has them
 	remembered *Exposures        // may be nil
 	triage     *Triage           // may be nil
+	trust      *trust.Policy     // whose signatures of attached documents count; nil: nobody is known
+	attached   bool              // attached documents count, whatever triage says
 	matched    *store.MatchState // nil: not read yet
 	feeds      []dossier.Feed    // of matched
 	unassessed bool              // nobody wants to know what advisories say

@@ -110,22 +110,21 @@ func (t *Triage) read(ctx context.Context, r store.Reader, generation int64) (ve
 // nil: they may speak of any. none reports that there are no rules.
 func (g *gatherer) triageOf(ctx context.Context, on []dossier.Digest) (rules vex.Rules, ids map[string]bool, none bool, err error) {
 	t := g.triage
-	if t == nil {
-		return rules, nil, true, nil
-	}
-	if rules, ids, err = t.read(ctx, g.r, g.matched.Generation); err != nil {
-		return rules, nil, false, err
+	if t != nil {
+		if rules, ids, err = t.read(ctx, g.r, g.matched.Generation); err != nil {
+			return rules, nil, false, err
+		}
 	}
 	if !g.at.Recorded.IsZero() {
 		ids = nil // findings may have had other names then
 	}
-	if t.Attached == AttachedLimited || t.Attached == AttachedAll {
+	if way := g.attachedWay(); way != AttachedNone {
 		attached, _, err := g.attachedVEX(ctx, on)
 		if err != nil {
 			return rules, nil, false, err
 		}
 		for i := range attached {
-			attached[i].Limited = t.Attached == AttachedLimited
+			attached[i].Limited = way == AttachedLimited && attached[i].Grade != dossier.GradeSigned
 		}
 		if len(attached) > 0 {
 			rules.Documents = slices.Concat(rules.Documents, attached)
@@ -135,29 +134,56 @@ func (g *gatherer) triageOf(ctx context.Context, on []dossier.Digest) (rules vex
 	return rules, ids, len(rules.Documents)+len(rules.Ignores) == 0, nil
 }
 
+// attachedWay is what attached documents may take out: all when who asks wants
+// them to, or else what the configuration says.
+func (g *gatherer) attachedWay() Attached {
+	switch {
+	case g.attached:
+		return AttachedAll
+	case g.triage != nil && (g.triage.Attached == AttachedLimited || g.triage.Attached == AttachedAll):
+		return g.triage.Attached
+	}
+	return AttachedNone
+}
+
 // attachedVEX reads the documents that are attached to one of the digests, each
-// once, and says in a sentence each which cannot be read.
+// once, with who signed them, and says in a sentence each which cannot be read.
 func (g *gatherer) attachedVEX(ctx context.Context, on []dossier.Digest) (documents []vex.Source, problems []string, err error) {
-	seen := map[dossier.Digest]bool{}
+	at := map[dossier.Digest]int{} // in documents, by document; below 0: it cannot be read
 	for f, err := range g.r.Holding(ctx, distinct(on), g.at, dossier.FactAttachedVEX) {
 		if err != nil {
 			return nil, nil, err
 		}
 		var about dossier.AttachedVEX
-		if json.Unmarshal(f.Body, &about) != nil || seen[about.Document] {
+		i, seen := 0, false
+		if json.Unmarshal(f.Body, &about) == nil {
+			i, seen = at[about.Document]
+		}
+		if about.Document == "" || seen && (i < 0 || documents[i].Grade == dossier.GradeSigned) {
 			continue
 		}
-		seen[about.Document] = true
 		where := "attached (" + about.How + ") " + about.Document.Short()
 		d, problem, err := g.triage.document(ctx, g.r, about)
 		if err != nil {
 			return nil, nil, err
 		}
 		if problem != "" {
+			at[about.Document] = -1
 			problems = append(problems, "VEX document "+where+" was not read: "+problem)
 			continue
 		}
-		documents = append(documents, vex.Source{Document: d, Where: where})
+		source := vex.Source{Document: d, Where: where, Grade: dossier.GradeClaimed}
+		if g.trust != nil {
+			if err := g.addSigner(ctx, &source, f.Subject, on, about); err != nil {
+				return nil, nil, err
+			}
+		}
+		if seen { // attached to the image and to its index
+			documents[i] = source
+			continue
+		}
+		at[about.Document] = len(documents)
+		documents = append(documents, source)
 	}
 	slices.SortFunc(documents, func(a, b vex.Source) int { return strings.Compare(string(a.SHA256), string(b.SHA256)) })
 	return documents, problems, nil
@@ -202,6 +228,7 @@ func subjectOf(e *Evidence, p dossier.PlatformImage) vex.Subject {
 // are suppressed, and says which documents are not applied.
 func (g *gatherer) triageFindings(ctx context.Context, out *dossier.FindingList, in inside) error {
 	on := []dossier.Digest{in.platform.Manifest, in.digest}
+	g.attached = in.query.Attached
 	rules, _, none, err := g.triageOf(ctx, on)
 	if err != nil {
 		return err
@@ -209,16 +236,18 @@ func (g *gatherer) triageFindings(ctx context.Context, out *dossier.FindingList,
 	if !none {
 		rules.Judge(out, in.subject, g.asOf)
 	}
-	if g.triage == nil {
-		return nil
-	}
 	attached, problems, err := g.attachedVEX(ctx, on)
 	if err != nil {
 		return err
 	}
 	out.Notes = append(out.Notes, problems...)
-	if n := len(attached); n > 0 && g.triage.Attached != AttachedLimited && g.triage.Attached != AttachedAll {
-		out.Notes = append(out.Notes, plural(n, "VEX document")+" attached to the image not applied: triage.attached in the server's configuration lets them be")
+	if n := len(attached); n > 0 && g.attachedWay() == AttachedNone {
+		out.Notes = append(out.Notes, plural(n, "VEX document")+" attached to the image not applied: triage.attached in the server's configuration lets them be, or --vex attached")
+		return nil
+	}
+	out.Notes = append(out.Notes, standings(attached)...)
+	if in.query.Attached && len(attached)+len(problems) == 0 {
+		out.Notes = append(out.Notes, "no VEX document is known to be attached to the image")
 	}
 	return nil
 }
@@ -356,6 +385,7 @@ func (x *exposed) addSuppressed(exposures []Exposure, counted map[string]Vulnera
 		if t.Author != "" {
 			text = t.Status + ", says " + t.Author + " in " + t.Source
 		}
+		text += t.Standing()
 		if why := strings.TrimSpace(t.Justification + " " + t.Reason); why != "" {
 			text += ": " + why
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 // VEX returns the VEX documents that are attached to one of the digests, each
-// once, and in a sentence each those that are there and cannot be read.
+// once and with who signed it, and in a sentence each those that are there and cannot be read.
 func (a Answerer) VEX(ctx context.Context, on []dossier.Digest) (documents []vex.Source, problems []string, err error) {
 	err = a.Store.View(ctx, func(r store.Reader) error {
 		documents, problems, err = a.gatherer(r, dossier.Times{}).attachedVEX(ctx, on)
@@ -20,6 +20,9 @@ func (a Answerer) VEX(ctx context.Context, on []dossier.Digest) (documents []vex
 	})
 	return documents, problems, err
 }
+
+// Standings says in a sentence each how documents that are attached stand.
+func Standings(attached []vex.Source) []string { return standings(attached) }
 
 // vexDocument reads a document that was kept. problem says why that cannot be.
 func vexDocument(ctx context.Context, r store.Reader, about dossier.AttachedVEX) (d vex.Document, problem string, err error) {

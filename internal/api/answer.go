@@ -231,7 +231,10 @@ func (h *Handler) explanation(w http.ResponseWriter, r *http.Request, q query) e
 // findings reads of which image findings are asked for.
 func (q query) findings() (dossier.FindingQuery, error) {
 	at, err := q.times()
-	return dossier.FindingQuery{Ref: q.text("ref"), Platform: q.text("platform"), At: at}, err
+	if v := q.text("vex"); err == nil && v != "" && v != "attached" {
+		err = q.invalid("vex", "want attached")
+	}
+	return dossier.FindingQuery{Ref: q.text("ref"), Platform: q.text("platform"), At: at, Attached: q.text("vex") != ""}, err
 }
 
 // clusters lists the clusters that are known.

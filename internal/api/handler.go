@@ -164,7 +164,7 @@ func routes() []route {
 		{path: "/api/v1/history", params: []string{"ref", "at"}, handle: (*Handler).history},
 		{path: "/api/v1/changes", params: []string{"repository", "from", "to", "after", "limit"}, handle: (*Handler).changes},
 		{path: "/api/v1/sbom", params: []string{"ref", "platform", "format", "at", "knownAt"}, handle: (*Handler).sbom},
-		{path: "/api/v1/vulnerabilities", params: []string{"ref", "platform", "at", "knownAt"}, handle: (*Handler).vulnerabilities},
+		{path: "/api/v1/vulnerabilities", params: []string{"ref", "platform", "at", "knownAt", "vex"}, handle: (*Handler).vulnerabilities},
 		{path: "/api/v1/explanation", params: []string{"ref", "id", "platform", "at", "knownAt"}, handle: (*Handler).explanation},
 		{path: "/api/v1/audit", params: auditParams(), handle: (*Handler).audit},
 		{path: "/api/v1/clusters", handle: (*Handler).clusters},

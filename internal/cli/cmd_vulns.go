@@ -5,6 +5,7 @@ package cli
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,14 +35,18 @@ does not: which bytes of which advisories say so, and which of their ranges
 decides. It then judges again from these bytes alone, on this machine.
 
 What a VEX document or a file of ignores takes out is listed as suppressed, with
-who said so; an ignore ends by itself when its time is over.
+who said so; an ignore ends by itself when its time is over. --vex attached is for
+the documents that lie beside the image in its registry. Where $DOSSIER_TRUST names a
+trust policy, here or at the server, only those count that are signed by who may sign
+for the image; without one they are only claimed, and that is said.
 
 --at asks about a past day with what is known now, --known-at with what was known
 then. With --fail-on the exit code is 3 as for dossier scan.`,
 		Example: `  dossier vulns nginx:1.27
   dossier vulns nginx:1.27 --explain CVE-2024-7347
   dossier vulns nginx:1.27 --known-at 2024-12-01
-  dossier vulns nginx:1.27 --fail-on critical,fixable -o sarif`,
+  dossier vulns nginx:1.27 --fail-on critical,fixable -o sarif
+  DOSSIER_TRUST=trust.yaml dossier vulns nginx:1.27 --vex attached`,
 		Args: oneArg("one IMAGE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := out.check(); err != nil {
@@ -64,14 +69,15 @@ then. With --fail-on the exit code is 3 as for dossier scan.`,
 	out.register(cmd.Flags())
 	at.register(cmd.Flags())
 	fail.register(cmd.Flags())
-	rules.register(cmd.Flags(), "`file` with a VEX document (OpenVEX, CSAF, CycloneDX) that says what does not count; may be given again")
+	rules.register(cmd.Flags(), "`file` with a VEX document (OpenVEX, CSAF, CycloneDX) that says what does not count, or \"attached\" for those attached to the image; may be given again")
 	cmd.Flags().StringVar(&q.Platform, "platform", "", "`os/arch` of an image for several (default: one that runs, or linux/amd64)")
 	cmd.Flags().StringVar(&explain, "explain", "", "why the vulnerability with this `ID` concerns packages, or does not")
 	return cmd
 }
 
 func (p *program) vulns(ctx context.Context, q dossier.FindingQuery, files ruleFiles, out outputFlags, fail failOn) error {
-	rules, err := server.ReadRules(files.vex, files.ignore)
+	q.Attached = slices.Contains(files.vex, server.AttachedVEX)
+	rules, err := server.ReadRules(slices.DeleteFunc(files.vex, func(path string) bool { return path == server.AttachedVEX }), files.ignore)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func scriptProcess(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	p := &process{ended: make(chan struct{}), stderr: &firstMatch{pattern: regexp.MustCompile(`listening on (http://\S+)`), found: make(chan string, 1)}}
 	p.cmd = &exec.Cmd{Path: program, Args: append([]string{"dossier", "serve", "--listen", "127.0.0.1:0"}, args[1:]...), Dir: ts.MkAbs("."), Stderr: p.stderr}
-	for _, name := range []string{"XDG_DATA_HOME", "HOME", "KUBECONFIG", "DOCKER_CONFIG", "TMPDIR"} {
+	for _, name := range []string{"XDG_DATA_HOME", "HOME", "KUBECONFIG", "DOCKER_CONFIG", "TMPDIR", "DOSSIER_TRUST"} {
 		p.cmd.Env = append(p.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	ts.Check(p.cmd.Start())

@@ -334,7 +334,7 @@ func (c *composing) state(ctx context.Context, d dossier.Digest) (state, error) 
 
 // bySaid says in a line who says that a finding does not count.
 func bySaid(t dossier.Triage) string {
-	text := t.Status + ", says " + cmp.Or(t.Author, "someone") + " in " + t.Source
+	text := t.Status + ", says " + cmp.Or(t.Author, "someone") + " in " + t.Source + t.Standing()
 	if !t.Expires.IsZero() {
 		text += " until " + t.Expires.UTC().Format(time.DateOnly)
 	}

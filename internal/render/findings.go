@@ -187,7 +187,7 @@ func triageText(t dossier.Triage) string {
 	if t.Justification != "" {
 		text += " (" + t.Justification + ")"
 	}
-	text += ", says " + cmp.Or(t.Author, "someone") + " in " + t.Source
+	text += ", says " + cmp.Or(t.Author, "someone") + " in " + t.Source + t.Standing()
 	if !t.Expires.IsZero() {
 		text += " until " + t.Expires.UTC().Format(time.DateOnly)
 	}

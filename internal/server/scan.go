@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/answer"
 	"dossier.dev/dossier/internal/contents"
 	"dossier.dev/dossier/internal/contents/bill"
 	"dossier.dev/dossier/internal/scan"
@@ -82,6 +83,7 @@ func Scan(ctx context.Context, c Config, q ScanQuery) (list dossier.FindingList,
 	list.Notes = append(list.Notes, found.notes...)
 	if len(files) < len(q.VEX) {
 		rules.Documents = append(rules.Documents, found.vex...)
+		list.Notes = append(list.Notes, answer.Standings(found.vex)...)
 	} else if n := len(found.vex); n > 0 {
 		list.Notes = append(list.Notes, fmt.Sprintf("VEX documents are attached to the image (%d) and not applied: --vex %s applies them", n, AttachedVEX))
 	}

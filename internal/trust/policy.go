@@ -397,6 +397,29 @@ func (p *Policy) Decide(ref dossier.Reference, digest dossier.Digest, evidence [
 	return Decide(q, r.terms, evidence, at)
 }
 
+// Statement judges a statement about an image, of the type predicate, by who may sign
+// for the image. A rule that takes or refuses an image whatever is signed names
+// nobody who may state anything about it.
+func (p *Policy) Statement(ref dossier.Reference, digest dossier.Digest, evidence []Evidence, predicate string, at time.Time) Decision {
+	q := Question{Digest: digest, Reference: ref.String(), Predicate: predicate}
+	n := p.For(ref)
+	if n >= 0 && !p.rules[n].reject && !p.rules[n].accept && predicate != "" {
+		return Decide(q, p.rules[n].terms, evidence, at)
+	}
+	d := Decision{Asked: q, Trust: p.Digest, At: at.UTC(), Evidence: []dossier.Digest{}, Trials: []Trial{}, Counted: []string{}, Reason: p.Words(n)}
+	switch {
+	case n < 0:
+		d.Code = CodeNoRule
+	case p.rules[n].reject:
+		d.Code = CodeRejected
+	case predicate == "":
+		d.Code, d.Reason = CodePredicate, "the statement has no type"
+	default:
+		d.Code, d.Reason = CodeNoSigner, d.Reason+", so nobody may sign statements about it"
+	}
+	return d
+}
+
 // Examples are images that the patterns are made for, each followed by one of another
 // host that looks alike.
 func (p *Policy) Examples() []string {

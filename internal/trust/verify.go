@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash"
 	"io"
@@ -85,6 +86,18 @@ type Evidence struct {
 	Certificate []byte `json:"certificate,omitempty"` // PEM
 	Chain       []byte `json:"chain,omitempty"`       // PEM
 	Log         []byte `json:"log,omitempty"`         // JSON, the promise of a log
+}
+
+// Stated returns the type and the predicate of the statement that the evidence signs, as
+// the verifier reads it. Whether the signature is good it does not say. ok is false
+// when it signs no statement.
+func (e Evidence) Stated() (predicateType string, predicate []byte, ok bool) {
+	s := e.read()
+	var st statement
+	if s.envelope == nil || s.envelope.payloadType != payloadInToto || json.Unmarshal(s.envelope.payload, &st) != nil || len(st.Predicate) == 0 {
+		return "", nil, false
+	}
+	return st.PredicateType, st.Predicate, true
 }
 
 // Form is how evidence is written.

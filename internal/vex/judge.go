@@ -19,6 +19,24 @@ type Source struct {
 	// Limited documents take out nothing that is critical, high or exploited: who
 	// wrote them is not known.
 	Limited bool
+	// Refused says why it may take out nothing; empty: it may.
+	Refused string
+	// Grade and Signer are those of dossier.Triage.
+	Grade  dossier.Grade
+	Signer string
+}
+
+// aside returns why a statement about a finding is not believed; empty: it is.
+func (d Source) aside(f dossier.Finding, st Status) string {
+	switch {
+	case st != NotAffected && st != Fixed:
+		return ""
+	case d.Refused != "":
+		return "that does not count: " + d.Refused
+	case d.Limited && serious(f):
+		return "that counts for nothing critical, high or exploited"
+	}
+	return ""
 }
 
 // Rules are all that is said about findings.
@@ -31,7 +49,7 @@ type Rules struct {
 type said struct {
 	dossier.Triage
 	status Status
-	aside  bool // it is not believed
+	aside  string // why it is not believed; empty: it is
 }
 
 // of returns what is said of a finding, the latest first; of what was said at the
@@ -46,8 +64,8 @@ func (r Rules) of(s Subject, f dossier.Finding) []said {
 			}
 			out = append(out, said{dossier.Triage{
 				Source: d.Where, Format: d.Format, Author: d.Author, Status: string(st.Status), Justification: st.Justification,
-				Reason: st.Reason, At: st.At, Document: d.SHA256,
-			}, st.Status, d.Limited && serious(f) && (st.Status == NotAffected || st.Status == Fixed)})
+				Reason: st.Reason, At: st.At, Document: d.SHA256, Grade: d.Grade, Signer: d.Signer,
+			}, st.Status, d.aside(f, st.Status)})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b said) int {
@@ -102,11 +120,11 @@ func (r Rules) Judge(list *dossier.FindingList, s Subject, at time.Time) {
 		var by []dossier.Triage
 		statements := r.of(s, f)
 		for _, st := range statements {
-			if st.aside {
-				f.Notes = append(slices.Clip(f.Notes), fmt.Sprintf("%s: %s, says %s; that counts for nothing critical, high or exploited", st.Source, st.Status, orSomeone(st.Author)))
+			if st.aside != "" {
+				f.Notes = append(slices.Clip(f.Notes), fmt.Sprintf("%s: %s, says %s; %s", st.Source, st.Status, orSomeone(st.Author), st.aside))
 			}
 		}
-		statements = slices.DeleteFunc(statements, func(st said) bool { return st.aside })
+		statements = slices.DeleteFunc(statements, func(st said) bool { return st.aside != "" })
 		if len(statements) > 0 && (statements[0].status == NotAffected || statements[0].status == Fixed) {
 			for _, st := range statements {
 				if st.status == NotAffected || st.status == Fixed {
@@ -115,7 +133,7 @@ func (r Rules) Judge(list *dossier.FindingList, s Subject, at time.Time) {
 			}
 		} else {
 			for _, st := range statements {
-				f.Notes = append(slices.Clip(f.Notes), fmt.Sprintf("%s: %s, says %s", st.Source, st.Status, orSomeone(st.Author)))
+				f.Notes = append(slices.Clip(f.Notes), fmt.Sprintf("%s: %s, says %s%s", st.Source, st.Status, orSomeone(st.Author), st.Standing()))
 			}
 		}
 		for _, i := range r.Ignores {
