@@ -36,6 +36,7 @@ type Exploit struct {
 type Remedy struct {
 	Kind    RemedyKind `json:"kind"`
 	Base    string     `json:"base,omitempty"`    // the known image whose layer brought the package
+	Newer   string     `json:"newer,omitempty"`   // the newest image of the repository of Base that is known not to have the finding, NAME:TAG@DIGEST
 	Package string     `json:"package,omitempty"` // to update, by name: that of the finding, or the one that installed it
 	To      string     `json:"to,omitempty"`      // a version that mends all findings of that package
 	Text    string     `json:"text"`              // in a sentence; equal for all that one step mends

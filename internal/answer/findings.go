@@ -43,6 +43,7 @@ type inside struct {
 	contents dossier.Contents
 	sets     []dossier.Digest
 	bases    map[dossier.Digest]string // the known image that brought a layer, by layer
+	known    []Base                    // images that lie beneath it
 	subject  vex.Subject
 }
 
@@ -76,6 +77,7 @@ func (a Answerer) inImage(ctx context.Context, q dossier.FindingQuery, d dossier
 			return &dossier.Error{Kind: dossier.KindCorrupt, Op: "reading the contents of", Subject: string(in.platform.Manifest), Err: body.err}
 		}
 		in.contents, in.sets = body.contents, setsOf(&body.contents)
+		in.known = evidence[0].Bases
 		in.bases, in.subject = baseOfLayers(evidence[0].Bases, in), subjectOf(&evidence[0], in.platform)
 		return f(g, in)
 	})
@@ -127,7 +129,7 @@ func (g *gatherer) findings(ctx context.Context, in inside, p Policy) (dossier.F
 		return out, err
 	}
 	scan.Advise(&out, in.bases)
-	return out, nil
+	return out, g.adviseBases(ctx, &out, in, in.known)
 }
 
 // baseOfLayers returns which known image, the one with the fewest layers, has

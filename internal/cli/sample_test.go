@@ -54,6 +54,15 @@ func debianImage() testimage.Image {
 	}}}}
 }
 
+// debianUpdate is a later state of it.
+func debianUpdate(bash, note string) testimage.Image {
+	im := debianImage()
+	files := im.Layers[0].Files
+	files["var/lib/dpkg/status"] = testimage.Text("Package: bash\nStatus: install ok installed\nArchitecture: amd64\nVersion: " + bash + "\n\n")
+	files["etc/motd"] = testimage.Text(note)
+	return im
+}
+
 // shopImage is an application on it.
 func shopImage(platform, manifest string) testimage.Image {
 	im := debianImage()
@@ -111,6 +120,8 @@ func samples() map[string]testimage.Builder {
 			webImage("linux/amd64", "1.0.0"), webImage("linux/arm64", "1.0.0"),
 		),
 		"debian":    debianImage(),
+		"debian-u0": debianUpdate("5.2.15-2", "later\n"),
+		"debian-u1": debianUpdate("5.2.15-2+deb12u1", "mended\n"),
 		"shop":      shopImage("", shopManifest("2.0.0")),
 		"shop2":     shopImage("", shopManifest("2.1.0")),
 		"multishop": testimage.Of(shopImage("linux/amd64", shopManifest("2.0.0")), shopImage("linux/arm64", shopManifest("2.1.0"))),
