@@ -35,7 +35,7 @@ type Answerer struct {
 // gatherer returns one that reads from a state of the store.
 func (a Answerer) gatherer(r store.Reader, at dossier.Times) *gatherer {
 	g := newGatherer(r, at, a.now())
-	g.advisories, g.remembered, g.triage, g.trust = a.Advisories, a.Exposures, a.Triage, a.Policy.Trust
+	g.advisories, g.remembered, g.triage, g.trust = a.Advisories, a.Exposures, a.Triage, a.policy().Trust
 	return g
 }
 

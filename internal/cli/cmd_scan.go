@@ -74,11 +74,7 @@ func (p *program) scan(ctx context.Context, q server.ScanQuery, out outputFlags,
 	defer m.clear()
 	m.report("reading "+render.Clean(q.Target), 0, 1)
 	q.Stale = func(err error) { p.note("answering from what is stored: %s", render.Clean(err.Error())) }
-	config, err := p.trusting(p.engineConfig())
-	if err != nil {
-		return err
-	}
-	list, err := server.Scan(ctx, config, q)
+	list, err := server.Scan(ctx, p.trusting(p.engineConfig()), q)
 	m.clear()
 	if err != nil {
 		return err
