@@ -111,7 +111,7 @@ func (p *program) engine(ctx context.Context) (*server.Engine, error) {
 	if err := p.checkStore(); err != nil {
 		return nil, err
 	}
-	p.keepHeapLean()
+	p.keepHeapLeanWhenLarge()
 	return server.Open(ctx, p.trusting(p.engineConfig()))
 }
 
