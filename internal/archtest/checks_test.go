@@ -275,6 +275,7 @@ func TestStateFinds(t *testing.T) {
 		{"address", "var x int\nfunc f() *int { return &x }", []string{"a.go:6: package-level x has its address taken"}},
 		{"range", "var x int\nfunc f(s []int) { for _, x = range s {} }", []string{"a.go:6: package-level x is assigned to"}},
 		{"lock", "import \"sync\"\nvar mu sync.Mutex", []string{"a.go:6: package-level mu guards state that changes: put both in a struct"}},
+		{"pool", "import \"sync\"\nvar pool sync.Pool", nil},
 		{"atomic", "import \"sync/atomic\"\nvar n atomic.Pointer[int]", []string{"a.go:6: package-level n guards state that changes: put both in a struct"}},
 		{"other package", "import \"net/http\"\nfunc f() { http.DefaultClient = nil }", []string{"a.go:6: a variable of package http is assigned to"}},
 		{"local of the same name", "var x int\nfunc f() { x := 1; x++; _ = x }", nil},

@@ -33,7 +33,7 @@ func allowed() []module {
 		{"github.com/spf13/pflag", []string{"internal/cli"}, nil, "its flags"},
 		{"github.com/ProtonMail/go-crypto", []string{"internal/trust"}, []string{"internal/cli"}, "OpenPGP keys, messages and signatures"},
 		{"golang.org/x/mod", []string{"internal/translog", "internal/proof"}, nil, "the mathematics of the log, signed notes"},
-		{"golang.org/x/sync", []string{"internal/server"}, nil, "goroutines that end together"},
+		{"golang.org/x/sync", []string{"internal/answer", "internal/server"}, nil, "goroutines that end together"},
 		{"golang.org/x/term", []string{"internal/cli"}, nil, "what the terminal can do"},
 		{"golang.org/x/text", []string{"internal/render"}, nil, "how wide a letter is"},
 		{"sigs.k8s.io/yaml", []string{"internal/render"}, nil, "YAML with the names of the JSON form"},
