@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/ingest"
 	"dossier.dev/dossier/internal/render"
 	"dossier.dev/dossier/internal/server"
 	"dossier.dev/dossier/internal/translog"
@@ -24,7 +25,7 @@ func (p *program) logCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.logVerify(), p.logMonitor())
+	cmd.AddCommand(p.logVerify(), p.logRebuild(), p.logMonitor())
 	return cmd
 }
 
@@ -55,6 +56,82 @@ forge all of it. A server tells its key when it starts.`,
 	return cmd
 }
 
+func (p *program) logRebuild() *cobra.Command {
+	var out outputFlags
+	cmd := &cobra.Command{
+		Use:   "rebuild",
+		Short: "Make again what follows from facts",
+		Long: `Compare with the facts what the store has made of them, and make again what is not as they
+say: what images are and where they lead, their names and the words under which they are found,
+which packages they have, and where the chain of facts of each digest ends. It says what it
+changed. Facts are read and never written; whether those are whole, log verify says first.
+
+Servers may run meanwhile: each digest is compared and put right in one transaction. What
+was interrupted can be begun again. Tags, places and the history of findings do not follow
+from facts alone, and are left as they are.`,
+		Example: `  dossier log verify && dossier log rebuild
+  dossier log rebuild --database postgres://... -o json`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := out.check(); err != nil {
+				return err
+			}
+			return p.rebuildLog(cmd.Context(), out)
+		},
+	}
+	out.register(cmd.Flags())
+	return cmd
+}
+
+// rebuilt is what log rebuild prints as JSON or YAML.
+type rebuilt struct {
+	ingest.Rebuilt
+	Changes []ingest.Mended `json:"changes"`
+}
+
+func (p *program) rebuildLog(ctx context.Context, out outputFlags) (err error) {
+	engine, err := p.openStore(ctx, "it is rebuilt from the store itself: run it where that is, with --data or --database")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, engine.Close()) }()
+	result := rebuilt{Changes: []ingest.Mended{}}
+	result.Rebuilt, err = engine.RebuildLog(ctx, func(m ingest.Mended) error {
+		result.Changes = append(result.Changes, m)
+		return nil
+	})
+	if err != nil {
+		if n := len(result.Changes); n > 0 {
+			p.note("%d things were put right before that; begin again to go on", n)
+		}
+		return err
+	}
+	return out.write(p, result, func(render.Options) error {
+		for _, m := range result.Changes {
+			if _, err := fmt.Fprintf(p.stdout, "%s: %s\n", m.Subject, m.What); err != nil {
+				return err
+			}
+		}
+		word := "all is as the facts say"
+		if n := result.Mended; n > 0 {
+			word = fmt.Sprintf("%d things were not as the facts say, and are now", n)
+		}
+		_, err := fmt.Fprintf(p.stdout, "%s: %d digests\n", word, result.Subjects)
+		return err
+	})
+}
+
+// openStore opens the store in this process. why says why no server can be asked.
+func (p *program) openStore(ctx context.Context, why string) (*server.Engine, error) {
+	if p.global.server != "" {
+		return nil, usageError{dossier.Errorf(dossier.KindUnsupported, "reading flag", "--server", why)}
+	}
+	if err := p.checkStore(); err != nil {
+		return nil, err
+	}
+	return server.Open(ctx, p.engineConfig())
+}
+
 func (p *program) logMonitor() *cobra.Command {
 	var m monitorFlags
 	cmd := &cobra.Command{
@@ -78,13 +155,7 @@ another history the next time. It ends with exit code 3 when the log lied, and s
 }
 
 func (p *program) verifyLog(ctx context.Context, key string, out outputFlags) (err error) {
-	if p.global.server != "" {
-		return usageError{dossier.Errorf(dossier.KindUnsupported, "reading flag", "--server", "the log is compared with the store itself: run it where that is, with --data or --database")}
-	}
-	if err := p.checkStore(); err != nil {
-		return err
-	}
-	engine, err := server.Open(ctx, p.engineConfig())
+	engine, err := p.openStore(ctx, "the log is compared with the store itself: run it where that is, with --data or --database")
 	if err != nil {
 		return err
 	}

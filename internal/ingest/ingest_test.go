@@ -32,6 +32,7 @@ type world struct {
 	store    *sqlstore.Store
 	ingest   *ingest.Ingest
 	now      time.Time
+	path     string // of the store
 }
 
 func newWorld(t *testing.T, change func(*ingest.Config), opts testimage.RegistryOptions) *world {
@@ -40,7 +41,8 @@ func newWorld(t *testing.T, change func(*ingest.Config), opts testimage.Registry
 	w.registry = testimage.NewRegistry(t, opts)
 	var err error
 	now := func() time.Time { return w.now }
-	w.store, err = sqlstore.Open(t.Context(), sqlstore.Config{Path: filepath.Join(t.TempDir(), "dossier.db"), Now: now})
+	w.path = filepath.Join(t.TempDir(), "dossier.db")
+	w.store, err = sqlstore.Open(t.Context(), sqlstore.Config{Path: w.path, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,11 +34,19 @@ import (
 const (
 	envDatabase = "DOSSIER_TEST_KILL_DATABASE"
 	envPlaces   = "DOSSIER_TEST_KILL_PLACES"
+	envRebuild  = "DOSSIER_TEST_REBUILD_DATABASE"
 )
 
 var killClock = time.Date(2026, 5, 1, 0, 0, 0, 0, time.UTC)
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(envRebuild); path != "" {
+		if err := rebuildingProcess(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if path := os.Getenv(envDatabase); path != "" {
 		if err := killedProcess(path, os.Getenv(envPlaces)); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -54,42 +54,59 @@ func Node(ctx context.Context, tx store.Tx, node image.Node, nodes []image.Node)
 	if err != nil {
 		return false, err
 	}
-	chain, err := chainEdge(ctx, tx, node, nodes)
+	image, edges, err := Image(ctx, tx, node, nodes)
 	if err != nil {
 		return false, err
 	}
-	image := dossier.Image{Digest: node.Digest, Kind: node.Kind, MediaType: node.MediaType, Size: int64(len(node.Bytes)), Platform: node.Platform}
-	return isNew, tx.PutImage(ctx, image, append(slices.Clone(node.Edges), chain...))
+	return isNew, tx.PutImage(ctx, image, edges)
+}
+
+// Image returns what is kept of a document besides its bytes. nodes are those it was read with.
+// A manifest whose platform nobody stated has that of its configuration, if that is known.
+func Image(ctx context.Context, r store.Reader, node image.Node, nodes []image.Node) (dossier.Image, []dossier.Edge, error) {
+	kept := dossier.Image{Digest: node.Digest, Kind: node.Kind, MediaType: node.MediaType, Size: int64(len(node.Bytes)), Platform: node.Platform}
+	at := slices.IndexFunc(node.Edges, func(e dossier.Edge) bool { return e.Role == dossier.RoleConfig })
+	if node.Kind != dossier.ImageManifest || at < 0 {
+		return kept, node.Edges, nil
+	}
+	config, err := configOf(ctx, r, node.Edges[at].Child, nodes)
+	if err != nil || config == nil {
+		return kept, node.Edges, err
+	}
+	if kept.Platform == "" {
+		if c, err := image.ParseConfig(image.Descriptor{Digest: node.Edges[at].Child}, config); err == nil {
+			kept.Platform = c.Platform
+		}
+	}
+	return kept, append(slices.Clone(node.Edges), chainEdge(node.Digest, config)...), nil
+}
+
+// configOf returns the bytes of a configuration, nil when they are not known.
+func configOf(ctx context.Context, r store.Reader, d dossier.Digest, nodes []image.Node) ([]byte, error) {
+	for _, n := range nodes {
+		if n.Digest == d {
+			return n.Bytes, nil
+		}
+	}
+	var body []byte
+	for fact, err := range r.Holding(ctx, []dossier.Digest{d}, dossier.Times{}, dossier.FactConfig) {
+		if err != nil {
+			return nil, err
+		}
+		body = fact.Body
+	}
+	return body, nil
 }
 
 // chainEdge returns the edge from an image manifest to the chain ID of all its
 // layers, by which images that were built on it are found.
-func chainEdge(ctx context.Context, tx store.Tx, manifest image.Node, nodes []image.Node) ([]dossier.Edge, error) {
-	at := slices.IndexFunc(manifest.Edges, func(e dossier.Edge) bool { return e.Role == dossier.RoleConfig })
-	if manifest.Kind != dossier.ImageManifest || at < 0 {
-		return nil, nil
-	}
-	config := manifest.Edges[at].Child
-	var body []byte
-	for _, n := range nodes {
-		if n.Digest == config {
-			body = n.Bytes
-		}
-	}
-	if body == nil {
-		for fact, err := range tx.Holding(ctx, []dossier.Digest{config}, dossier.Times{}, dossier.FactConfig) {
-			if err != nil {
-				return nil, err
-			}
-			body = fact.Body
-		}
-	}
-	c, err := origin.ParseConfig(body)
+func chainEdge(manifest dossier.Digest, config []byte) []dossier.Edge {
+	c, err := origin.ParseConfig(config)
 	if err != nil || len(c.DiffIDs) == 0 || slices.Contains(c.DiffIDs, "") {
-		return nil, nil // nothing can be said to be built on it
+		return nil // nothing can be said to be built on it
 	}
 	ids := dossier.ChainIDs(c.DiffIDs)
-	return []dossier.Edge{{Parent: manifest.Digest, Child: ids[len(ids)-1], Role: dossier.RoleChain, Position: len(ids)}}, nil
+	return []dossier.Edge{{Parent: manifest, Child: ids[len(ids)-1], Role: dossier.RoleChain, Position: len(ids)}}
 }
 
 // Name records that a digest was found under a repository name (registry and
@@ -144,19 +161,24 @@ func Terms(ctx context.Context, tx store.Tx, ds ...dossier.Digest) error {
 	ds = slices.Clone(ds)
 	slices.Sort(ds)
 	for _, d := range slices.Compact(ds) {
-		if err := termsOf(ctx, tx, d); err != nil {
+		terms, err := TermsOf(ctx, tx, d)
+		if err == nil {
+			err = tx.PutTerms(ctx, d, terms)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func termsOf(ctx context.Context, tx store.Tx, d dossier.Digest) error {
+// TermsOf returns the search terms of a digest, as they follow from its facts, names and tags.
+func TermsOf(ctx context.Context, r store.Reader, d dossier.Digest) ([]store.Term, error) {
 	var terms []store.Term
 	ds := []dossier.Digest{d}
-	for fact, err := range tx.Holding(ctx, ds, dossier.Times{}) {
+	for fact, err := range r.Holding(ctx, ds, dossier.Times{}) {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		found, err := origin.Terms(fact.Kind, fact.Body)
 		if err != nil {
@@ -164,21 +186,21 @@ func termsOf(ctx context.Context, tx store.Tx, d dossier.Digest) error {
 		}
 		terms = append(terms, found...)
 	}
-	names, err := tx.Names(ctx, ds)
+	names, err := r.Names(ctx, ds)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, n := range names[d] {
 		terms = append(terms, referenceTerm(n.Name, ""))
 	}
-	tags, err := tx.TagsOf(ctx, ds, time.Time{})
+	tags, err := r.TagsOf(ctx, ds, time.Time{})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, t := range tags {
 		terms = append(terms, referenceTerm(t.Name, t.Tag))
 	}
-	return tx.PutTerms(ctx, d, terms)
+	return terms, nil
 }
 
 func referenceTerm(name, tag string) store.Term {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/ingest"
 	"dossier.dev/dossier/internal/proof"
 	"dossier.dev/dossier/internal/translog"
 )
@@ -84,4 +85,14 @@ func (l *ownLog) follow(ctx context.Context) error {
 // have, or empty.
 func (e *Engine) VerifyLog(ctx context.Context, key string) (translog.Report, error) {
 	return translog.Verify(ctx, e.store, key)
+}
+
+// RebuildLog makes what follows from facts again where it is not as they say, and then compares packages
+// with advisories whose rows were not. told is called after each change.
+func (e *Engine) RebuildLog(ctx context.Context, told func(ingest.Mended) error) (ingest.Rebuilt, error) {
+	done, err := e.ingest.Rebuild(ctx, told)
+	if err == nil && done.Packages > 0 {
+		err = e.Match(ctx)
+	}
+	return done, err
 }

@@ -73,6 +73,7 @@ type Reader interface {
 	TUFTrustReader
 	ToldReader
 	DeliveryReader
+	ProjectionReader
 }
 
 // Tx reads and writes every topic within one transaction. It sees its own
@@ -105,6 +106,7 @@ type Tx interface {
 	TUFTrustWriter
 	ToldWriter
 	DeliveryWriter
+	ProjectionWriter
 }
 
 // FactWriter writes facts. Only the packages ingest and registry use it.
