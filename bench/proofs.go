@@ -4,7 +4,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,10 +19,8 @@ import (
 	"dossier.dev/dossier/internal/answer"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/proof"
-	nodes "dossier.dev/dossier/internal/record"
 	"dossier.dev/dossier/internal/server"
 	"dossier.dev/dossier/internal/store"
-	"dossier.dev/dossier/internal/store/sqlstore"
 	"dossier.dev/dossier/internal/translog"
 )
 
@@ -62,7 +59,7 @@ func measureProofs(ctx context.Context, l *lab, r *report) error {
 	if err != nil {
 		return err
 	}
-	r.note("store", "SQLite, %d facts of %d bytes, each on a subject of its own, 500 in a transaction; made in %s", facts, logFactBytes, load.Short(time.Since(begin)))
+	r.note("store", "SQLite, %d facts of %d bytes, each on a subject of its own; written into the tables at once, in %s", facts, logFactBytes, load.Short(time.Since(begin)))
 	file, err := os.Stat(filepath.Join(data, server.DatabaseFile))
 	if err != nil {
 		return err
@@ -90,58 +87,6 @@ func measureProofs(ctx context.Context, l *lab, r *report) error {
 		r.quantiles(what, s, provableLimit)
 	}
 	return nil
-}
-
-// fillLog makes a store whose log has so many facts, among them those of the images that it returns,
-// which are spread over all of it: what is near one another shares most of its proof.
-func fillLog(ctx context.Context, data string, facts int) (images []dossier.Digest, err error) {
-	const atOnce = 500
-	db, err := sqlstore.Open(ctx, sqlstore.Config{Path: filepath.Join(data, server.DatabaseFile)})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	log, err := openLog(db, data)
-	if err != nil {
-		return nil, err
-	}
-	all := make([][]image.Node, provenImages)
-	for i := range all {
-		if all[i], err = manyPlatforms(i); err != nil {
-			return nil, err
-		}
-		images = append(images, all[i][len(all[i])-1].Digest)
-	}
-	steps := facts / atOnce
-	next := 0 // node of each image
-	for step := range steps {
-		err := db.Update(ctx, func(tx store.Tx) error {
-			own := atOnce
-			if next < len(all[0]) && step >= next*steps/len(all[0]) {
-				for _, of := range all {
-					if _, err := nodes.Node(ctx, tx, of[next], of); err != nil {
-						return err
-					}
-				}
-				own, next = own-len(all), next+1
-			}
-			for i := range own {
-				body := bytes.Repeat(fmt.Appendf(nil, "%d %d ", step, i), logFactBytes)[:logFactBytes]
-				if err := recordBody(ctx, tx, body); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err == nil && step%8 == 7 { // fewer transactions than a server's
-			_, err = log.Append(ctx)
-		}
-		if err != nil {
-			return nil, err
-		}
-	}
-	_, err = log.Append(ctx)
-	return images, err
 }
 
 func openLog(db store.Store, data string) (*translog.Log, error) {
