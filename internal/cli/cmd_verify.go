@@ -74,7 +74,9 @@ one. Who may have signed need not be named then; when it is, both must verify.
 Or check an answer that dossier show --proof wrote, with --proof and --trust: that its
 evidence is in the transparency log, that the log is signed by a key and seen by witnesses
 that the trust file names, and that the answer follows from the evidence. The store is not
-needed for that. It says what is proven and by whom, and what is only claimed.`,
+needed for that. It says what is proven and by whom, and what is only claimed. With --feed the
+packages in the proof are compared again with the advisories that it names by their digests: that
+no vulnerability was left out, or made up, is then proven as well.`,
 		Example: `  dossier verify --trust trust.yaml registry.example/shop/api:1.4
   dossier verify --key cosign.pub registry.example/shop/api:1.4
   dossier verify --key cosign.pub --type https://slsa.dev/provenance/v1 registry.example/shop/api:1.4
@@ -82,11 +84,12 @@ needed for that. It says what is proven and by whom, and what is only claimed.`,
   dossier verify --bundle app.sigstore.json --trusted-root trusted_root.json \
       --certificate-identity me@example.com --certificate-oidc-issuer https://accounts.example app.tar.gz
   dossier verify --trust trust.yaml --fresh 24h registry.example/shop/api:1.4
-  dossier verify --proof nginx.proof --trust trust.yaml`,
+  dossier verify --proof nginx.proof --trust trust.yaml
+  dossier verify --proof nginx.proof --trust trust.yaml --feed all.zip`,
 		Args: proven.args(oneArg("one IMAGE, FILE or DIGEST")),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if proven.file != "" {
-				return p.verifyProof(proven, out)
+				return p.verifyProof(cmd.Context(), proven, out)
 			}
 			v.policy = proven.trust
 			if err := out.check(); err != nil {

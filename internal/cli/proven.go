@@ -16,6 +16,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/proof"
 	"dossier.dev/dossier/internal/render"
+	"dossier.dev/dossier/internal/server"
 )
 
 // showProven writes an answer with what proves it to a file, and shows that answer.
@@ -42,17 +43,22 @@ func (p *program) showProven(ctx context.Context, a Prover, ref string, at dossi
 }
 
 // provenFlags are those of verify --proof.
-type provenFlags struct{ file, trust string }
+type provenFlags struct{ file, trust, feed string }
 
 func (v *provenFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&v.file, "proof", "", "`file` that dossier show --proof wrote, to be checked instead of a bundle")
 	f.StringVar(&v.trust, "trust", "", "`file` with the trust policy: whose signatures count for which images, which logs and witnesses are believed")
+	f.StringVar(&v.feed, "feed", "", "with --proof: `file or directory` with the advisories that it names, to compare its packages with them again")
 }
 
 // args takes no arguments with --proof, and nothing that says who may have signed: that
 // would be left aside, and whoever gave it would take it for checked.
 func (v *provenFlags) args(without cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
+		if v.file == "" && v.feed != "" {
+			return usageError{&dossier.Error{Kind: dossier.KindInvalid, Op: "reading flag", Subject: "--feed",
+				Err: errors.New("it goes with --proof only"), Hint: "name the file that dossier show --proof wrote"}}
+		}
 		if v.file == "" {
 			return without(cmd, args)
 		}
@@ -74,7 +80,7 @@ func (v *provenFlags) args(without cobra.PositionalArgs) cobra.PositionalArgs {
 }
 
 // verifyProof checks a file that show --proof wrote, and says what it proves.
-func (p *program) verifyProof(v provenFlags, out outputFlags) error {
+func (p *program) verifyProof(ctx context.Context, v provenFlags, out outputFlags) error {
 	if err := out.check(); err != nil {
 		return err
 	}
@@ -100,6 +106,11 @@ func (p *program) verifyProof(v provenFlags, out outputFlags) error {
 	report, err := proof.Check(f, trust, nil)
 	if err != nil {
 		return err
+	}
+	if v.feed != "" {
+		if err := server.Recompute(ctx, &report, v.feed); err != nil {
+			return err
+		}
 	}
 	err = out.write(p, report, func(render.Options) error { return p.printProof(report) })
 	if err == nil && len(report.Faults) > 0 {

@@ -31,6 +31,9 @@ type Report struct {
 	Answers  dossier.Answers `json:"answers"`
 	Dossier  dossier.Dossier `json:"-"` // judged from the evidence
 	Evidence answer.Evidence `json:"-"`
+	// Packages are those of each platform whose layers were laid over one another again.
+	Packages map[dossier.Digest][]dossier.PackageAt `json:"-"`
+	Feeds    []FeedState                            `json:"feeds,omitempty"` // with which packages were compared, as the log claims
 }
 
 // LogReport says which state of which log the facts were proven in.
@@ -69,6 +72,7 @@ func Check(f File, trust Trust, signed Signed) (Report, error) {
 	if err := json.Unmarshal(f.Evidence, &c.evidence); err != nil {
 		return c.report, &dossier.Error{Kind: dossier.KindInvalid, Op: "reading proof", Subject: "evidence", Err: err}
 	}
+	c.report.Feeds = f.Feeds
 	c.report.Subject, c.report.AsOf, c.report.Evidence = c.evidence.Subject, c.evidence.AsOf, c.evidence
 	if !c.signedBy(trust) {
 		return c.report, nil
@@ -76,6 +80,7 @@ func Check(f File, trust Trust, signed Signed) (Report, error) {
 	c.facts()
 	c.heads()
 	c.bytes()
+	c.contents()
 	c.judge()
 	c.signatures(signed)
 	c.claims()

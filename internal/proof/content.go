@@ -93,7 +93,13 @@ func (c *check) claims() {
 	}
 	var feeds []string
 	for _, f := range e.Feeds {
-		feeds = append(feeds, fmt.Sprintf("%s as of %s, update %d", f.Ecosystem, f.AsOf.UTC().Format("2006-01-02T15:04:05Z"), f.Serial))
+		text := fmt.Sprintf("%s as of %s, update %d", f.Ecosystem, f.AsOf.UTC().Format("2006-01-02T15:04:05Z"), f.Serial)
+		for _, state := range c.file.Feeds {
+			if state.Feed == f.Ecosystem && state.Serial == f.Serial {
+				text += ", " + string(state.Digest)
+			}
+		}
+		feeds = append(feeds, text)
 	}
 	c.claimed("that nothing else was known at %d entries of the log and with these advisories: %s", c.checkpoint.Size, strings.Join(feeds, "; "))
 }

@@ -40,7 +40,19 @@ type File struct {
 	Dossier  json.RawMessage `json:"dossier"`
 	Evidence json.RawMessage `json:"evidence"`
 	Log      Log             `json:"log"`
-	Claim    string          `json:"claim"` // a signed note of the log's key, see claim
+	// Layers are what was read of the layers: the bodies of facts that those of the evidence about
+	// contents name, by their IDs.
+	Layers map[dossier.Digest][]byte `json:"layers,omitempty"`
+	// Feeds are the advisories with which packages were compared, whole.
+	Feeds []FeedState `json:"feeds,omitempty"`
+	Claim string      `json:"claim"` // a signed note of the log's key, see claim
+}
+
+// FeedState is a feed as it was at a time.
+type FeedState struct {
+	Feed   string         `json:"feed"`
+	Serial int64          `json:"serial"`
+	Digest dossier.Digest `json:"digest"` // of all its advisories (store.EcosystemReader.FeedDigest)
 }
 
 // Log is what the log says of the facts of the evidence.
@@ -127,6 +139,9 @@ func (f *File) claim(c translog.Checkpoint) (string, error) {
 			return "", err
 		}
 		lines = append(lines, hash)
+	}
+	for _, feed := range f.Feeds {
+		lines = append(lines, fmt.Sprintf("feed %s %d %s", quoted(feed.Feed), feed.Serial, feed.Digest))
 	}
 	return strings.Join(lines, "\n") + "\n", nil
 }

@@ -17,10 +17,11 @@ import (
 	"dossier.dev/dossier/internal/translog"
 )
 
-// Prover answers, and proves it. Both fields are required.
+// Prover answers, and proves it. Answerer and Log are required.
 type Prover struct {
 	Answerer answer.Answerer
 	Log      *translog.Log // of the Answerer's store
+	Digests  *FeedDigests  // remembered from one proof to the next; nil: nothing is
 }
 
 // errWaiting says that facts of the evidence are not in the log yet.
@@ -67,6 +68,9 @@ func (p Prover) try(ctx context.Context, ref string, d dossier.Digest, at dossie
 		return nil, err
 	}
 	if f.Evidence, err = compact(evidence); err != nil {
+		return nil, err
+	}
+	if f.Feeds, err = p.feeds(ctx, evidence.Feeds); err != nil {
 		return nil, err
 	}
 	claim, err := f.claim(checkpoint)
@@ -129,6 +133,9 @@ func (f *File) prove(ctx context.Context, r store.Reader, e *answer.Evidence, ke
 			return c, err
 		}
 		f.Log.Inclusion = joinHashes(hashes)
+	}
+	if err := f.addLayers(ctx, r, e.Facts); err != nil {
+		return c, err
 	}
 	if all := subjects(e); len(all) > 0 {
 		heads, proof, err := translog.Heads(ctx, r, all)

@@ -27,6 +27,7 @@ import (
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/ingest"
 	"dossier.dev/dossier/internal/match"
+	"dossier.dev/dossier/internal/proof"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
 	"dossier.dev/dossier/internal/translog"
@@ -77,10 +78,11 @@ type Engine struct {
 	mu    sync.Mutex
 	local map[string]dossier.Digest // what local references were found to be
 
-	changed *signal
-	facts   *factCounts
-	log     *translog.Log // nil: this process appends to none; set before any work begins
-	own     *ownRegistry  // nil: this process is none; set before any work begins
+	changed     *signal
+	facts       *factCounts
+	feedDigests proof.FeedDigests
+	log         *translog.Log // nil: this process appends to none; set before any work begins
+	own         *ownRegistry  // nil: this process is none; set before any work begins
 }
 
 // Open opens the store, bringing its schema up to date. KindStorage: the

@@ -68,7 +68,7 @@ func (e *Engine) Proof(ctx context.Context, ref string, at dossier.Times) ([]byt
 		}
 		log = own.Log
 	}
-	f, err := proof.Prover{Answerer: e.Answerer, Log: log}.Prove(ctx, ref, d, at)
+	f, err := proof.Prover{Answerer: e.Answerer, Log: log, Digests: &e.feedDigests}.Prove(ctx, ref, d, at)
 	if err != nil {
 		return nil, err
 	}

@@ -97,6 +97,10 @@ type EcosystemReader interface {
 	// FeedEcosystems returns for which ecosystems (match.NormalEcosystem) each feed
 	// has advisories, by feed.
 	FeedEcosystems(ctx context.Context) (map[string][]string, error)
+	// FeedDigest returns what names all advisories that a feed had at a serial: the SHA-256 of
+	// a line "dossier/feed/v1" and one for each advisory, in the order of IDs, with its ID as a JSON
+	// string and the digest of its bytes. KindNotFound: there is no such feed.
+	FeedDigest(ctx context.Context, feed string, serial int64) (dossier.Digest, error)
 }
 
 // AdvisoryWriter writes advisories.

@@ -8,7 +8,9 @@ import (
 	"cmp"
 	"compress/flate"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -73,6 +75,11 @@ WHERE version IN (SELECT CAST(key AS BIGINT) FROM json_each($1)) ORDER BY versio
 	countAdvisories = `
 SELECT COUNT(*) FROM advisory WHERE feed = $1 AND id IN (SELECT key FROM json_each($2)) AND known_to = 9223372036854775807`
 
+	// feedAt gives what a feed had at a serial.
+	feedAt = `
+SELECT id, digest FROM advisory
+WHERE feed = $1 AND from_serial <= $2 AND (to_serial = 0 OR to_serial > $2)`
+
 	exploits = `SELECT name, known_since, probability, percentile FROM exploit WHERE name IN (SELECT key FROM json_each($1))`
 )
 
@@ -92,6 +99,30 @@ func scanFeedAfter(row scanner, f *store.Feed, before ...any) error {
 // Feeds implements [store.AdvisoryReader].
 func (r reader) Feeds(ctx context.Context) ([]store.Feed, error) {
 	return all(ctx, r.session, "reading feeds", scanFeed, feeds)
+}
+
+// FeedDigest implements [store.EcosystemReader].
+func (r reader) FeedDigest(ctx context.Context, feed string, serial int64) (dossier.Digest, error) {
+	const op = "reading feed"
+	kept, err := r.Feeds(ctx)
+	if err != nil {
+		return "", err
+	}
+	if !slices.ContainsFunc(kept, func(f store.Feed) bool { return f.Ecosystem == feed }) {
+		return "", dossier.Errorf(dossier.KindNotFound, op, feed, "there is no such feed")
+	}
+	list, err := all(ctx, r.session, op, func(row scanner, p *[2]string) error { return row.Scan(&p[0], &p[1]) }, feedAt, feed, serial)
+	if err != nil {
+		return "", err
+	}
+	slices.SortFunc(list, func(a, b [2]string) int { return cmp.Or(cmp.Compare(a[0], b[0]), cmp.Compare(a[1], b[1])) })
+	h := sha256.New()
+	_, _ = io.WriteString(h, "dossier/feed/v1\n") // a hash takes anything
+	for _, p := range list {
+		id, _ := json.Marshal(p[0]) // of a string: cannot fail
+		fmt.Fprintf(h, "%s %s\n", id, p[1])
+	}
+	return dossier.FromHash(dossier.SHA256, h), nil
 }
 
 // CoveringFeeds implements [store.AdvisoryReader].

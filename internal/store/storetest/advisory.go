@@ -33,6 +33,7 @@ func advisoryCases() []testCase {
 		{"changes come in order, in pages", advisoryChangesInPages},
 		{"two feeds at a time have serials of their own", feedsAtATime},
 		{"exploits are replaced as a whole", exploitsAreReplaced},
+		{"a feed has a digest", feedHasDigest},
 	}
 }
 
@@ -402,4 +403,30 @@ func exploitsAreReplaced(t *testing.T, s store.Store) {
 	})
 	same(t, "replaced", dossier.Exploit{KnownSince: minute(3), Probability: 0.3, Percentile: 0.4}, get()["CVE-3"])
 	same(t, "forgotten", dossier.Exploit{}, get()["CVE-2"])
+}
+
+// feedHasDigest: equal advisories have equal digests, in whatever order they came, and the past keeps its own.
+func feedHasDigest(t *testing.T, s store.Store) {
+	of := func(feed string, serial int64) dossier.Digest {
+		return read(t, s, func(r store.Reader) (dossier.Digest, error) { return r.FeedDigest(t.Context(), feed, serial) })
+	}
+	a, b, c := "A: npm a 1", "B: npm b 1", "C: npm c 1"
+	first := putFeed(t, s, whole("one", a, b))
+	want := dossier.FromBytes([]byte("dossier/feed/v1\n\"A\" " + string(digest(a)) + "\n\"B\" " + string(digest(b)) + "\n"))
+	if got := of("one", first.Serial); got != want {
+		t.Errorf("the digest is %s, want %s", got, want)
+	}
+	second := putFeed(t, s, whole("one", c, a))
+	other := putFeed(t, s, whole("two", a, c))
+	if of("one", second.Serial) != of("two", other.Serial) {
+		t.Error("two feeds of the same advisories have other digests")
+	}
+	if of("one", first.Serial) != want || of("one", second.Serial) == want {
+		t.Error("the digest is not of the serial")
+	}
+	err := s.View(t.Context(), func(r store.Reader) error {
+		_, err := r.FeedDigest(t.Context(), "none", 1)
+		return err
+	})
+	wantKind(t, err, dossier.KindNotFound)
 }
