@@ -37,7 +37,7 @@ type verifyFlags struct {
 }
 
 func (v *verifyFlags) register(f *pflag.FlagSet) {
-	f.StringVar(&v.bundle, "bundle", "", "`file` with the Sigstore bundle of the artifact")
+	f.StringVar(&v.bundle, "bundle", "", "`file` with the Sigstore bundle of the artifact, or a DSSE envelope")
 	f.StringSliceVar(&v.keys, "key", nil, "`file` with a public key (PEM or OpenPGP) that may have signed; may be given again")
 	f.StringVar(&v.identity, "certificate-identity", "", "`name` that the certificate must be issued to")
 	f.StringVar(&v.identityPattern, "certificate-identity-regexp", "", "`expression` that must match all of that name")
@@ -50,9 +50,10 @@ func (v *verifyFlags) register(f *pflag.FlagSet) {
 }
 
 func (p *program) verifyCommand() *cobra.Command {
-	out := outputFlags{}
+	out := outputFlags{more: []string{formatSummary}}
 	var v verifyFlags
 	var proven provenFlags
+	var summary summaryFlags
 	var tag freshFlags
 	cmd := &cobra.Command{
 		Use:   "verify IMAGE|FILE|DIGEST | verify --proof FILE",
@@ -76,7 +77,10 @@ evidence is in the transparency log, that the log is signed by a key and seen by
 that the trust file names, and that the answer follows from the evidence. The store is not
 needed for that. It says what is proven and by whom, and what is only claimed. With --feed the
 packages in the proof are compared again with the advisories that it names by their digests: that
-no vulnerability was left out, or made up, is then proven as well.`,
+no vulnerability was left out, or made up, is then proven as well.
+
+-o vsa writes what came of it for other verifiers: a verification summary of SLSA, signed as
+a DSSE envelope by the key of --sign-with.`,
 		Example: `  dossier verify --trust trust.yaml registry.example/shop/api:1.4
   dossier verify --key cosign.pub registry.example/shop/api:1.4
   dossier verify --key cosign.pub --type https://slsa.dev/provenance/v1 registry.example/shop/api:1.4
@@ -85,16 +89,20 @@ no vulnerability was left out, or made up, is then proven as well.`,
       --certificate-identity me@example.com --certificate-oidc-issuer https://accounts.example app.tar.gz
   dossier verify --trust trust.yaml --fresh 24h registry.example/shop/api:1.4
   dossier verify --proof nginx.proof --trust trust.yaml
-  dossier verify --proof nginx.proof --trust trust.yaml --feed all.zip`,
+  dossier verify --proof nginx.proof --trust trust.yaml --feed all.zip
+  dossier verify --trust trust.yaml -o vsa --sign-with verifier.key registry.example/shop/api:1.4`,
 		Args: proven.args(oneArg("one IMAGE, FILE or DIGEST")),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if proven.file != "" {
-				return p.verifyProof(cmd.Context(), proven, out)
-			}
-			v.policy = proven.trust
 			if err := out.check(); err != nil {
 				return err
 			}
+			if err := summary.check(out, tag.fresh != ""); err != nil {
+				return err
+			}
+			if proven.file != "" {
+				return p.verifyProof(cmd.Context(), proven, summary, out)
+			}
+			v.policy = proven.trust
 			if tag.fresh != "" {
 				return p.verifyFresh(cmd.Context(), v, tag, args[0], out)
 			}
@@ -102,12 +110,16 @@ no vulnerability was left out, or made up, is then proven as well.`,
 			if err != nil {
 				return err
 			}
+			if out.format == formatSummary {
+				return summary.print(p, summaryOf(d))
+			}
 			return p.printDecision(d, out)
 		},
 	}
 	out.register(cmd.Flags())
 	v.register(cmd.Flags())
 	proven.register(cmd.Flags())
+	summary.register(cmd.Flags())
 	tag.register(cmd.Flags())
 	return cmd
 }
@@ -158,7 +170,7 @@ func (v *verifyFlags) verifyArtifact(target string) (trust.Decision, error) {
 		return trust.Decision{}, err
 	}
 	asked.Predicate = v.predicate
-	return trust.Decide(asked, terms, []trust.Evidence{{Form: trust.FormBundle, Bytes: evidence}}, time.Now()), nil
+	return trust.Decide(asked, terms, []trust.Evidence{{Form: formOf(evidence), Bytes: evidence}}, time.Now()), nil
 }
 
 // verification decides about images by the policy, or by the other flags.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -17,6 +18,7 @@ import (
 	"dossier.dev/dossier/internal/proof"
 	"dossier.dev/dossier/internal/render"
 	"dossier.dev/dossier/internal/server"
+	"dossier.dev/dossier/internal/trust"
 )
 
 // showProven writes an answer with what proves it to a file, and shows that answer.
@@ -80,10 +82,7 @@ func (v *provenFlags) args(without cobra.PositionalArgs) cobra.PositionalArgs {
 }
 
 // verifyProof checks a file that show --proof wrote, and says what it proves.
-func (p *program) verifyProof(ctx context.Context, v provenFlags, out outputFlags) error {
-	if err := out.check(); err != nil {
-		return err
-	}
+func (p *program) verifyProof(ctx context.Context, v provenFlags, summary summaryFlags, out outputFlags) error {
 	if v.trust == "" {
 		return usageError{&dossier.Error{Kind: dossier.KindInvalid, Op: "reading flags", Err: errors.New("no --trust is given"),
 			Hint: "name a file with logs: [{key: NAME+HASH+KEY}]; a server tells the key of its log when it starts"}}
@@ -92,10 +91,11 @@ func (p *program) verifyProof(ctx context.Context, v provenFlags, out outputFlag
 	if err != nil {
 		return err
 	}
-	trust, err := proof.ParseTrust(b)
+	believed, err := proof.ParseTrust(b)
 	if err != nil {
 		return err
 	}
+	policy := dossier.FromBytes(b)
 	if b, err = readLimited(v.file, proof.MaxFile); err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (p *program) verifyProof(ctx context.Context, v provenFlags, out outputFlag
 	if err != nil {
 		return err
 	}
-	report, err := proof.Check(f, trust, nil)
+	report, err := proof.Check(f, believed, nil)
 	if err != nil {
 		return err
 	}
@@ -111,6 +111,10 @@ func (p *program) verifyProof(ctx context.Context, v provenFlags, out outputFlag
 		if err := server.Recompute(ctx, &report, v.feed); err != nil {
 			return err
 		}
+	}
+	if out.format == formatSummary {
+		return summary.print(p, trust.Summary{Subject: report.Subject, Reference: report.Ref, At: time.Now(), Policy: policy,
+			Inputs: []dossier.Digest{dossier.FromBytes(b)}, Verified: len(report.Faults) == 0, Level: trust.LevelProven})
 	}
 	err = out.write(p, report, func(render.Options) error { return p.printProof(report) })
 	if err == nil && len(report.Faults) > 0 {
