@@ -25,7 +25,7 @@ import (
 // TestKilled kills the registry at random while clients push, pull and delete and garbage is collected
 // all the time. Afterwards every push that was acknowledged and not deleted pulls back bit for
 // bit, no manifest lacks a child, acknowledged or not, and what is garbage goes. The audit is whole: it has
-// every change that was acknowledged, and every pull but those of the last second before a kill: when
+// every change that was acknowledged, each with its leaf in a log that extends all that it ever showed, and every pull but those of the last second before a kill: when
 // the log is written every 5 s instead of every 400 ms, the test fails.
 func TestKilled(t *testing.T) {
 	policy := filepath.Join(t.TempDir(), "dossier.yaml")
@@ -55,13 +55,22 @@ func TestKilled(t *testing.T) {
 				w.pushUntilKilled(t.Context(), p, round)
 			}
 			host := serveAt(t, at).host
+			key := verifyLog(t, at)
+			monitorLog(t, host, key, w.log.list)
+			if len(w.log.list) < rounds {
+				t.Errorf("%d checkpoints were seen: the test does too little", len(w.log.list))
+			}
 			if len(w.pushes) < rounds {
 				t.Errorf("%d pushes were acknowledged: the test does too little", len(w.pushes))
 			}
 			w.checkAudit(t, host) // before anything is pulled again
-			for _, push := range w.pushes {
-				if !push.deleted {
-					push.check(t, host)
+			for i, push := range w.pushes {
+				if push.deleted {
+					continue
+				}
+				push.check(t, host)
+				if i%10 == 0 {
+					prove(t, host, key, sum(push.manifest))
 				}
 			}
 			checkWhole(t, host)
@@ -89,6 +98,7 @@ type witness struct {
 	pushes  []*pushed
 	deletes []string // digests of manifests
 	pulls   []pulled // each of another manifest
+	log     seen
 	slowest time.Duration
 }
 
@@ -116,6 +126,7 @@ const (
 func (w *witness) pushUntilKilled(ctx context.Context, p *process, round int) {
 	var group sync.WaitGroup
 	first, from := make(chan struct{}, pushers), len(w.pulls)
+	group.Go(func() { w.log.follow(ctx, p.host) })
 	for i := range pushers {
 		seed := w.random.Uint64()
 		group.Go(func() {

@@ -5,6 +5,7 @@ package conformance
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -25,7 +26,7 @@ import (
 // TestPowerCut cuts the power of a registry at many points of a run, in thought:
 // what the disk may hold then is laid out from a trace of its system calls and served
 // again. Every push that was acknowledged by then pulls back bit for bit and has its
-// dossier, and no manifest lacks a child, although others were deleted and their garbage collected
+// dossier, and no manifest lacks a child, the log forgets nothing that it showed, although others were deleted and their garbage collected
 // meanwhile. Cut are all points at which something became durable, or as many of them as the test has time for.
 func TestPowerCut(t *testing.T) {
 	const most = 40
@@ -49,7 +50,7 @@ func TestPowerCut(t *testing.T) {
 	}
 	points := trace.Syncs()
 	t.Logf("%d operations, %d syncs, %d pushes", trace.Len(), len(points), len(pushes))
-	checked := 0
+	checked, seenAll := 0, 0
 	for i := range most {
 		point := points[i*len(points)/most]
 		for name, luck := range map[string]powercut.Luck{"lost": nil, "lucky": rand.New(rand.NewPCG(uint64(point), 1))} {
@@ -59,9 +60,16 @@ func TestPowerCut(t *testing.T) {
 				if err := trace.Restore(disk, point-i%2, luck); err != nil {
 					t.Fatal(err)
 				}
-				checked += checkAfterCut(t, disk, acknowledged(trace.Sent(point-i%2)), pushes)
+				sent := trace.Sent(point - i%2)
+				checked += checkAfterCut(t, disk, acknowledged(sent), pushes)
+				shown := checkpoints(sent)
+				checkLogAfterCut(t, disk, shown)
+				seenAll += len(shown)
 			})
 		}
+	}
+	if seenAll < most {
+		t.Errorf("%d checkpoints were looked for: the test does too little", seenAll)
 	}
 	if checked < most {
 		t.Errorf("%d acknowledged things were looked for: the test does too little", checked)
@@ -83,6 +91,9 @@ func pushTraced(t *testing.T, strace, data, notes string) map[string]pushed {
 	pushes := map[string]pushed{} // by digest of the manifest
 	var mu sync.Mutex
 	var group sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go new(seen).follow(ctx, p.host) // the trace has what it was shown
 	for i := range 3 {
 		group.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(i), 9))
@@ -162,6 +173,30 @@ func acknowledged(sent [][]byte) map[string]bool {
 		}
 	}
 	return paths
+}
+
+var checkpoint = regexp.MustCompile(`(?s)^HTTP/1\.1 200 .*\r\n\r\n(dossier\.dev/log/.*)$`)
+
+// checkpoints returns the checkpoints of the log that a registry showed.
+func checkpoints(sent [][]byte) []string {
+	var list seen
+	for _, b := range sent {
+		if m := checkpoint.FindSubmatch(b); m != nil {
+			list.add(string(m[1]))
+		}
+	}
+	return list.list
+}
+
+// checkLogAfterCut serves what a disk holds: the log extends all that it showed, and has all facts.
+func checkLogAfterCut(t *testing.T, disk string, shown []string) {
+	t.Helper()
+	if len(shown) == 0 {
+		return
+	}
+	at := place{data: disk}
+	host := serveAt(t, at).host
+	monitorLog(t, host, verifyLog(t, at), shown)
 }
 
 // checkAfterCut serves what a disk holds and looks for what was acknowledged. It

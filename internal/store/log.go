@@ -19,6 +19,9 @@ type LogReader interface {
 	LogHead(ctx context.Context) (LogHead, error)
 	// LogWaiting reports whether there are facts that are not in the log yet.
 	LogWaiting(ctx context.Context) (bool, error)
+	// LogStrays returns up to limit facts that are neither in the log nor wait for it, which no
+	// server leaves behind.
+	LogStrays(ctx context.Context, limit int) ([]dossier.Digest, error)
 	// LogEntries returns up to limit entries from an index on, in order.
 	LogEntries(ctx context.Context, from int64, limit int) ([]LogEntry, error)
 	// LogFacts is LogEntries with the facts, for who checks them.

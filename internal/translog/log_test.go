@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -203,16 +204,21 @@ func TestOperatorIsCaught(t *testing.T) {
 			UPDATE log_entry SET position = CASE position WHEN 1040 THEN 41 ELSE 40 END WHERE position > 1000`, "tile 0/0 is not what the entries give"},
 		"two facts of a subject swapped": {`UPDATE log_entry SET position = position + 1000 WHERE idx IN (39, 46);
 			UPDATE log_entry SET position = CASE position WHEN 1040 THEN 47 ELSE 40 END WHERE position > 1000`, "entry 39: number 7 of the facts"},
-		"a tile":             {`UPDATE log_tile SET hashes = zeroblob(length(hashes)) WHERE level = 0 AND idx = 1`, "tile 0/1 is not"},
-		"a tile above":       {`UPDATE log_tile SET hashes = zeroblob(length(hashes)) WHERE level = 1`, "tile 1/0 is not"},
-		"a tile deleted":     {`DELETE FROM log_tile WHERE level = 0 AND idx = 0`, "tile 0/0 is not"},
-		"the map":            {`UPDATE log_map SET content = (SELECT content FROM log_map_old)`, `node "" of the map is not`},
-		"a node deleted":     {`DELETE FROM log_map`, `node "" of the map is not`},
-		"the map unmade":     {`UPDATE log_head SET mapped = 299`, "the map has 299 entries"},
-		"the size":           {`UPDATE log_head SET size = 200, mapped = 200; DELETE FROM log_entry WHERE idx >= 200`, "signed for 300 entries, there are 200"},
-		"the checkpoint":     {`UPDATE log_head SET checkpoint = CAST(replace(CAST(checkpoint AS TEXT), '300', '301') AS BLOB)`, "the checkpoint: "},
-		"a body was erased":  {`UPDATE fact SET body = NULL WHERE position = 40`, ""},
-		"erased and changed": {`UPDATE fact SET body = NULL, source = 'forged' WHERE position = 40`, "entry 39: header and leaf disagree"},
+		"a tile":         {`UPDATE log_tile SET hashes = zeroblob(length(hashes)) WHERE level = 0 AND idx = 1`, "tile 0/1 is not"},
+		"a tile above":   {`UPDATE log_tile SET hashes = zeroblob(length(hashes)) WHERE level = 1`, "tile 1/0 is not"},
+		"a tile deleted": {`DELETE FROM log_tile WHERE level = 0 AND idx = 0`, "tile 0/0 is not"},
+		"the map":        {`UPDATE log_map SET content = (SELECT content FROM log_map_old)`, `node "" of the map is not`},
+		"a node deleted": {`DELETE FROM log_map`, `node "" of the map is not`},
+		"the map unmade": {`UPDATE log_head SET mapped = 299`, "the map has 299 entries"},
+		"a fact put in": {`INSERT INTO fact SELECT 9999, 'sha256:00', subject, seq + 100, kind, source, valid_at, recorded_at, body_hash, salt, leaf, leaf, body FROM fact WHERE position = 300`,
+			"the fact is not in the log"},
+		"a fact that waits is hidden": {`INSERT INTO fact SELECT 9999, 'sha256:00', subject, seq + 100, kind, source, valid_at, recorded_at, body_hash, salt, leaf, leaf, body FROM fact WHERE position = 300;
+			INSERT INTO log_pending VALUES (9999); DELETE FROM log_pending`, "the fact is not in the log"},
+		"an entry of nothing": {`INSERT INTO log_entry VALUES (300, 9999); UPDATE log_head SET size = 301, mapped = 301`, "entry 300: the fact was deleted"},
+		"the size":            {`UPDATE log_head SET size = 200, mapped = 200; DELETE FROM log_entry WHERE idx >= 200`, "signed for 300 entries, there are 200"},
+		"the checkpoint":      {`UPDATE log_head SET checkpoint = CAST(replace(CAST(checkpoint AS TEXT), '300', '301') AS BLOB)`, "the checkpoint: "},
+		"a body was erased":   {`UPDATE fact SET body = NULL WHERE position = 40`, ""},
+		"erased and changed":  {`UPDATE fact SET body = NULL, source = 'forged' WHERE position = 40`, "entry 39: header and leaf disagree"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLab(t)
@@ -246,6 +252,76 @@ func TestOperatorIsCaught(t *testing.T) {
 				t.Errorf("found:\n%s\nwant: %s", all, test.want)
 			}
 		})
+	}
+}
+
+// TestEveryColumn changes one value in each column of the tables of facts and of the log.
+func TestEveryColumn(t *testing.T) {
+	changed := 0
+	for table, row := range map[string]string{
+		"fact": "position = 40", "log_entry": "idx = 39", "log_tile": "level = 0 AND idx = 0", "log_map": "prefix = ''", "log_head": "id = 1",
+	} {
+		l := newLab(t)
+		l.record(t, 300)
+		db, err := sql.Open("sqlite", l.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		columns, err := db.QueryContext(t.Context(), `SELECT name, type FROM pragma_table_info($1)`, table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var list [][2]string
+		for columns.Next() {
+			var c [2]string
+			if err := columns.Scan(&c[0], &c[1]); err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, c)
+		}
+		if err := errors.Join(columns.Err(), columns.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range list {
+			if c == [2]string{"id", "INTEGER"} { // of log_head, where it can be nothing else
+				continue
+			}
+			other := map[string]string{"INTEGER": c[0] + " + 1000000", "TEXT": c[0] + " || 'x'", "BLOB": "CAST(" + c[0] + " || 'x' AS BLOB)"}[c[1]]
+			before := snapshot(t, db, table)
+			if _, err := db.ExecContext(t.Context(), "UPDATE "+table+" SET "+c[0]+" = "+other+" WHERE "+row); err != nil {
+				t.Fatalf("%s.%s: %v", table, c[0], err)
+			}
+			report, err := translog.Verify(t.Context(), l.store, l.key)
+			if err == nil && len(report.Faults) == 0 {
+				t.Errorf("%s.%s was changed, and nothing was found", table, c[0])
+			}
+			changed++
+			before()
+			if report, err := translog.Verify(t.Context(), l.store, l.key); err != nil || len(report.Faults) > 0 {
+				t.Fatalf("after %s.%s was as before: %+v, %v", table, c[0], report.Faults, err)
+			}
+		}
+	}
+	if changed < 20 {
+		t.Errorf("%d columns were changed: the test does too little", changed)
+	}
+}
+
+// snapshot returns what puts a table back.
+func snapshot(t *testing.T, db *sql.DB, table string) func() {
+	t.Helper()
+	run := func(statement string) {
+		t.Helper()
+		if _, err := db.ExecContext(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(`CREATE TABLE before AS SELECT * FROM ` + table)
+	return func() {
+		run(`DELETE FROM ` + table)
+		run(`INSERT INTO ` + table + ` SELECT * FROM before`)
+		run(`DROP TABLE before`)
 	}
 }
 

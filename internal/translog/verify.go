@@ -159,8 +159,14 @@ func (v *verification) settle(ctx context.Context) error {
 				return err
 			}
 		}
+		if err := v.strays(ctx, r); err != nil {
+			return err
+		}
 		if v.report.Waiting, err = r.LogWaiting(ctx); err != nil || v.broken || len(v.report.Faults) >= maxFaults {
 			return err
+		}
+		if head.Mapped > head.Size {
+			v.fault(-1, "", "the map has %d entries, the log %d", head.Mapped, head.Size)
 		}
 		if head.Mapped < head.Size { // an appender that has none yet goes on with it
 			v.report.Waiting = true
@@ -169,6 +175,15 @@ func (v *verification) settle(ctx context.Context) error {
 		v.mapRoot, err = v.heads(ctx, r)
 		return err
 	})
+}
+
+// strays finds facts that somebody else put there, or took away from what waits for the log.
+func (v *verification) strays(ctx context.Context, r store.Reader) error {
+	list, err := r.LogStrays(ctx, maxFaults-len(v.report.Faults))
+	for _, id := range list {
+		v.fault(-1, id, "the fact is not in the log, and does not wait for it")
+	}
+	return err
 }
 
 // fact checks one fact and its place in the chain of its subject.
@@ -208,7 +223,7 @@ func (v *verification) tiles(ctx context.Context, r store.Reader) error {
 			return err
 		}
 		// More may have been appended meanwhile.
-		if len(got) < len(want.Hashes) || !bytes.Equal(got[:len(want.Hashes)], want.Hashes) {
+		if len(got) < len(want.Hashes) || len(got) > tileBytes || !bytes.Equal(got[:len(want.Hashes)], want.Hashes) {
 			v.fault(-1, "", "tile %d/%d is not what the entries give", want.Level, want.Index)
 		}
 		if len(want.Hashes) == tileBytes {

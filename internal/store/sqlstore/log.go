@@ -17,6 +17,12 @@ const (
 
 	logWaiting = `SELECT position FROM log_pending LIMIT 1`
 
+	logStrays = `
+SELECT f.id FROM fact AS f
+WHERE NOT EXISTS (SELECT 1 FROM log_entry AS e WHERE e.position = f.position)
+  AND NOT EXISTS (SELECT 1 FROM log_pending AS p WHERE p.position = f.position)
+ORDER BY f.position LIMIT $1`
+
 	// lockLog makes other appenders wait on the row, on both engines.
 	lockLog = `
 INSERT INTO log_head (id, size, key, checkpoint, mapped) VALUES (1, 0, '', $1, 0)
@@ -96,6 +102,11 @@ func (r reader) LogHead(ctx context.Context) (store.LogHead, error) {
 func (r reader) LogWaiting(ctx context.Context) (bool, error) {
 	_, waiting, err := one(ctx, r.session, "finding facts for the log", scanOne[int64], logWaiting)
 	return waiting, err
+}
+
+// LogStrays implements [store.LogReader].
+func (r reader) LogStrays(ctx context.Context, limit int) ([]dossier.Digest, error) {
+	return all(ctx, r.session, "comparing facts with the log", scanOne[dossier.Digest], logStrays, max(0, limit))
 }
 
 // LogEntries implements [store.LogReader].

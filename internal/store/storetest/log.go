@@ -16,11 +16,41 @@ func logCases() []testCase {
 	return []testCase{
 		{"facts wait for the log in order", factsWaitForLog},
 		{"tiles and head stay", tilesStay},
+		{"no fact strays", noFactStrays},
 		{"appenders take turns", appendersTakeTurns},
 		{"what was not committed is not in the log", logRollsBack},
 		{"the map follows the log", mapFollows},
 		{"cosignatures are of one size", cosignaturesFit},
 		{"witnesses take turns", witnessesTakeTurns},
+	}
+}
+
+// noFactStrays: each fact waits for the log from when it was recorded, until it is in it.
+func noFactStrays(t *testing.T, s store.Store) {
+	recordFor(t, s, "a", 3)
+	strays := func() []dossier.Digest {
+		return read(t, s, func(r store.Reader) ([]dossier.Digest, error) { return r.LogStrays(t.Context(), 10) })
+	}
+	if list := strays(); len(list) > 0 {
+		t.Errorf("before they are appended: %v", list)
+	}
+	update(t, s, func(tx store.Tx) error {
+		head, err := tx.LockLog(t.Context())
+		if err != nil {
+			return err
+		}
+		entries, err := tx.Unlogged(t.Context(), 2)
+		if err != nil {
+			return err
+		}
+		for i := range entries {
+			entries[i].Index = int64(i)
+		}
+		head.Size, head.Mapped, head.Checkpoint = 2, 2, []byte("signed")
+		return tx.AppendLog(t.Context(), entries, nil, head)
+	})
+	if list := strays(); len(list) > 0 {
+		t.Errorf("after two of them were appended: %v", list)
 	}
 }
 
