@@ -129,6 +129,7 @@ func (p *program) openStore(ctx context.Context, why string) (*server.Engine, er
 	if err := p.checkStore(); err != nil {
 		return nil, err
 	}
+	p.keepHeapLean() // what is compared with all facts is large
 	return server.Open(ctx, p.engineConfig())
 }
 

@@ -75,11 +75,8 @@ const gzipMagic = "\x1f\x8b"
 // is made, take half the room then.
 func Compress(file []byte) ([]byte, error) {
 	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	_, err = w.Write(file)
+	w := gzip.NewWriter(&b)
+	_, err := w.Write(file)
 	err = errors.Join(err, w.Close())
 	return b.Bytes(), err
 }
