@@ -15,16 +15,19 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"runtime"
+	"strings"
 )
 
-// Build returns the path of a program, a package that a module names as a tool.
-// The module is a directory, from the root of the repository. It is built when
-// the cache does not have it for this state of its module and this version of Go.
+// Build returns the path of a program, a package that a module names as a tool, or one
+// of its own that begins with "./". The module is a directory, from the root of the
+// repository. It is built when the cache does not have it for this state of its module and
+// this version of Go.
 func Build(ctx context.Context, module, program string) (string, error) {
 	dir, err := moduleDir(module)
 	if err != nil {
@@ -32,7 +35,15 @@ func Build(ctx context.Context, module, program string) (string, error) {
 	}
 	h := sha256.New()
 	fmt.Fprintln(h, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	for _, name := range []string{"go.mod", "go.sum"} {
+	files := []string{"go.mod", "go.sum"}
+	if strings.HasPrefix(program, "./") {
+		own, err := fs.Glob(os.DirFS(dir), path.Join(path.Clean(program), "*.go"))
+		if err != nil {
+			return "", err
+		}
+		files = append(files, own...)
+	}
+	for _, name := range files {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return "", err
