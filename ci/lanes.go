@@ -79,6 +79,7 @@ func allLanes() []lane {
 			{name: "registry", dir: "e2e/conformance", argv: with(goTest, "./..."), env: with(static, "DOSSIER_REQUIRE_S3=1"),
 				reads: testEvents, needs: []need{skopeo, postgres, strace, containerd, engines}},
 			{name: "log", dir: "e2e/tessera", argv: with(goTest, "./..."), env: static, reads: testEvents},
+			{name: "notary", dir: "e2e/notary", argv: with(goTest, "./..."), env: static, reads: testEvents},
 			{name: "object store", argv: with(goTest, "./internal/blob/s3/..."), env: with(static, "DOSSIER_REQUIRE_S3=1"),
 				reads: testEvents},
 		}},

@@ -33,7 +33,7 @@ or RSA of 2048 bits or more, in PEM.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(p.tufInit(), p.tufAddKey(), p.tufDelegate(), p.tufSign(), p.tufPublish(), p.tufRotate(), p.tufStatus(), p.tufVerify(), p.tufForget())
+	cmd.AddCommand(p.tufInit(), p.tufAddKey(), p.tufDelegate(), p.tufSign(), p.tufPublish(), p.tufRotate(), p.tufStatus(), p.tufVerify(), p.tufForget(), p.tufImport())
 	return cmd
 }
 

@@ -105,6 +105,7 @@ func scriptParams(dir string, vars ...string) testscript.Params {
 			"key":       scriptKey,
 			"receiver":  scriptReceiver,
 			"received":  scriptReceived,
+			"notary":    scriptNotary,
 			"answers":   scriptAnswers,
 			"refused":   scriptRefused,
 			"held":      scriptHeld,

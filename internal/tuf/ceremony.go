@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -358,18 +359,34 @@ func (c Ceremony) Publication() (p Publication, missing []Signing, err error) {
 	return p, missing, nil
 }
 
-// AddTarget says in a role's file that a tag means a digest, for TargetsLife from now on. The
-// version becomes version, or the next; all signatures are gone.
+// Meaning is what a tag is to mean.
+type Meaning struct {
+	Target string // REPOSITORY:TAG
+	Digest dossier.Digest
+	Length int64 // of the manifest, in bytes
+}
+
+// AddTarget says in a role's file that a tag means a digest. It is AddTargets of one.
 func (c Ceremony) AddTarget(role, target string, d dossier.Digest, length int64) error {
-	if _, _, err := ParseTarget(target); err != nil {
-		return err
-	}
-	t, err := newTarget(target, d, length, c.Now())
-	if err != nil {
-		return err
+	return c.AddTargets(role, []Meaning{{target, d, length}})
+}
+
+// AddTargets says in a role's file what tags mean, for TargetsLife from now on. The
+// version becomes the next; all signatures are gone.
+func (c Ceremony) AddTargets(role string, list []Meaning) error {
+	files := make(map[string]*metadata.TargetFiles, len(list))
+	for _, m := range list {
+		if _, _, err := ParseTarget(m.Target); err != nil {
+			return err
+		}
+		t, err := newTarget(m.Target, m.Digest, m.Length, c.Now())
+		if err != nil {
+			return err
+		}
+		files[m.Target] = t
 	}
 	return c.edit(role, func(m *metadata.Metadata[metadata.TargetsType]) error {
-		m.Signed.Targets[target] = t
+		maps.Copy(m.Signed.Targets, files)
 		return nil
 	})
 }
