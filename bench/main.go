@@ -74,6 +74,7 @@ func figures() []figure {
 		{"contents-speed", "layers read beside decompressing them", measureContentsSpeed},
 		{"contents-huge", "memory that layers of any size take", measureContentsHuge},
 		{"push-many", "a push into a repository with 100,000 tags beside one with 10", measurePushMany},
+		{"tuf", "pushes, and the signing of what they tag, below a prefix with 100,000 signed tags beside one with 10", measureTUF},
 		{"push-small", "small images pushed durably, beside distribution and crane registry", measureSmall},
 		{"head", "the manifest of a tag asked for, beside distribution and crane registry", measureHead},
 		{"blobs-1mb", "blobs of 1 MB pushed and pulled, beside distribution and crane registry", measureBlobs(1.2,

@@ -12,77 +12,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/render"
 	"dossier.dev/dossier/internal/server"
 	"dossier.dev/dossier/internal/tuf"
 	"dossier.dev/dossier/internal/tuf/notary1"
 )
-
-// notaryFlags are the flags of tuf import notary1.
-type notaryFlags struct {
-	dirFlag
-	out       outputFlags
-	from      string
-	roots     []string
-	firstUse  bool
-	expired   bool
-	tokenFile string
-	role, as  string
-}
-
-func (p *program) tufImport() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "import",
-		Short: "Take over what others have signed of tags",
-		Long:  `Read and verify what others have signed of tags, and prepare it to be signed anew.`,
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(p.tufImportNotary())
-	return cmd
-}
-
-func (p *program) tufImportNotary() *cobra.Command {
-	var f notaryFlags
-	cmd := &cobra.Command{
-		Use:   "notary1 NAME",
-		Short: "Read the tags that Notary v1 (Docker Content Trust) has signed",
-		Long: `Read what Notary v1 (Docker Content Trust) has signed of the tags of a repository, verify it
-from its root on, and print what each tag means and who signed that. Tags are those that
-Docker would take: of the role targets/releases, or else of targets.
-
-Metadata is read from the directory in which Docker keeps it, or from --from: another
-directory, or the URL of a Notary server, which alone needs a network. Of a server the root
-must be known by the ID of its key (--root-key), or be taken as it comes (--first-use).
-
-With --role the tags are written into that role's file in --dir, as those of the repository
---as, to be signed with dossier tuf sign and published with dossier tuf publish.`,
-		Example: `  dossier tuf import notary1 docker.io/acme/app
-  dossier tuf import notary1 docker.io/acme/app --from https://notary.docker.io --root-key 3f1b6c2a...
-  dossier tuf import notary1 docker.io/acme/app --role release --as team/web/app`,
-		Args: oneArg("one NAME"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.out.check(); err != nil {
-				return err
-			}
-			return p.importNotary(cmd.Context(), f, args[0])
-		},
-	}
-	f.register(cmd)
-	f.out.register(cmd.Flags())
-	flags := cmd.Flags()
-	flags.StringVar(&f.from, "from", "", "`directory` of the metadata, or URL of a Notary server; else what Docker keeps of it")
-	flags.StringSliceVar(&f.roots, "root-key", nil, "`ID` of a key that must have signed the root; may be given again: one of them")
-	flags.BoolVar(&f.firstUse, "first-use", false, "take the root of a server as it comes")
-	flags.BoolVar(&f.expired, "expired", false, "read also what is past its time")
-	flags.StringVar(&f.tokenFile, "token-file", "", "`file` with a bearer token for the Notary server")
-	flags.StringVar(&f.role, "role", "", "`role` that is to speak for the tags")
-	flags.StringVar(&f.as, "as", "", "`repository` whose tags they are to be, such as team/web/app")
-	return cmd
-}
 
 func (p *program) importNotary(ctx context.Context, f notaryFlags, name string) error {
 	if (f.role == "") != (f.as == "") {
