@@ -227,7 +227,7 @@ func measureSigning(ctx context.Context, r *report, path string, counts map[stri
 		for _, prefix := range tufPrefixes {
 			name := store.NameTag{Name: "registry.example/" + prefix + "/app", Tag: fmt.Sprintf("old-%d", i%counts[prefix])}
 			err := db.Update(ctx, func(tx store.Tx) error {
-				at, err := tx.TagsAt(ctx, []store.NameTag{{Name: name.Name, Tag: fmt.Sprintf("new-%d", i%5)}}, time.Time{})
+				at, err := tx.TagsAt(ctx, []store.NameTag{{Name: name.Name, Tag: fmt.Sprintf("new-%d", i%7)}}, time.Time{})
 				if err != nil || len(at) != 1 {
 					return errors.Join(errors.New("a new tag is not there"), err)
 				}

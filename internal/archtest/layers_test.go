@@ -42,7 +42,7 @@ func dossierArchitecture() architecture {
 			{"reading evidence", []string{"internal/contents", "internal/origin", "internal/trust"}},
 			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory", "internal/vex", "internal/tuf"}},
 			{"storage", []string{"internal/store", "internal/blob"}},
-			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/intoto", "internal/layer", "internal/match", "internal/testimage", "internal/testprogram", "internal/archtest"}},
+			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/intoto", "internal/layer", "internal/match", "internal/seal", "internal/testimage", "internal/testprogram", "internal/archtest"}},
 		},
 	}
 }

@@ -175,7 +175,7 @@ func (p *program) serve(ctx context.Context, flags *pflag.FlagSet, opt serveOpti
 		Cluster: server.ClusterOptions{
 			Kubeconfig: file.Cluster.Kubeconfig, Context: file.Cluster.Context, Namespaces: file.Cluster.Namespaces, Selector: file.Cluster.Selector,
 		},
-		TLSCert: file.TLS.Cert, TLSKey: file.TLS.Key, TokenFile: file.TokenFile, LogKey: file.LogKey, Witness: file.Witness, Witnesses: file.Witnesses, Registry: file.Registry, Advisories: file.Advisories,
+		TLSCert: file.TLS.Cert, TLSKey: file.TLS.Key, TokenFile: file.TokenFile, LogKey: file.LogKey, SealKey: file.SealKey, Witness: file.Witness, Witnesses: file.Witnesses, Registry: file.Registry, Advisories: file.Advisories,
 		Notifications: file.Notifications, Triage: file.Triage,
 		AccessLog: file.Log.Access, Traces: file.Traces,
 		Build: server.Build{Version: v.Version, Revision: v.Revision},

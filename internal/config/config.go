@@ -28,6 +28,7 @@ type File struct {
 	TLS             TLS    `yaml:"tls"`
 	TokenFile       string `yaml:"tokenFile"` // tokens that may do everything, one a line
 	LogKey          string `yaml:"logKey"`    // file of the key that signs the transparency log; empty: log.key in Data
+	SealKey         string `yaml:"sealKey"`   // file of keys that encrypt the private keys in the database; empty: they are not encrypted
 	// Witness says for which logs the server is a witness, Witnesses who are those of its own.
 	Witness   Witness `yaml:"witness"`
 	Witnesses []Asked `yaml:"witnesses"`

@@ -63,7 +63,7 @@ func in(path string, err error) error {
 // resolve makes paths that are not absolute relative to dir.
 func (f *File) resolve(dir string) {
 	paths := []*string{
-		&f.Data, &f.TLS.Cert, &f.TLS.Key, &f.TokenFile, &f.LogKey, &f.Witness.Key, &f.RegistryCA, &f.Cluster.Kubeconfig, &f.Registry.UpstreamCredentials,
+		&f.Data, &f.TLS.Cert, &f.TLS.Key, &f.TokenFile, &f.LogKey, &f.SealKey, &f.Witness.Key, &f.RegistryCA, &f.Cluster.Kubeconfig, &f.Registry.UpstreamCredentials,
 		&f.Registry.Htpasswd, &f.Registry.Rules, &f.Registry.Tokens.Keys,
 	}
 	for i := range f.Registry.Upstreams {

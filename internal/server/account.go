@@ -5,12 +5,17 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"time"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/cluster"
 	"dossier.dev/dossier/internal/registry/access"
+	"dossier.dev/dossier/internal/seal"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -88,7 +93,10 @@ const maxStoredKeys = 100
 
 // storedKeys keeps signing keys in the database, which all replicas share. It
 // implements access.KeyRotator.
-type storedKeys struct{ store store.Store }
+type storedKeys struct {
+	store store.Store
+	seal  seal.Keys
+}
 
 var _ access.KeyRotator = storedKeys{}
 
@@ -104,7 +112,11 @@ func (s storedKeys) Keys(ctx context.Context) ([]access.Key, error) {
 	}
 	var keys []access.Key
 	for _, row := range rows {
-		parsed, err := access.ParseKeys(row.Secret)
+		secret, err := s.seal.Open(tokenLabel(row.ID), row.Secret)
+		if err != nil {
+			return nil, err
+		}
+		parsed, err := access.ParseKeys(secret)
 		if err != nil {
 			return nil, &dossier.Error{Kind: dossier.KindCorrupt, Op: "reading signing key", Subject: row.ID, Err: err,
 				Hint: "delete the row of table signing_key: a new key is made"}
@@ -121,8 +133,64 @@ func (s storedKeys) Add(ctx context.Context, k access.Key) error {
 		return fmt.Errorf("keeping signing key %s: %w", k.ID(), err)
 	}
 	return s.store.Update(ctx, func(tx store.Tx) error {
-		return tx.PutSigningKey(ctx, store.SigningKey{ID: k.ID(), CreatedAt: k.Created, Secret: secret})
+		return tx.PutSigningKey(ctx, store.SigningKey{ID: k.ID(), CreatedAt: k.Created, Secret: s.seal.Seal(tokenLabel(k.ID()), secret)})
 	})
+}
+
+// tokenLabel is what a signing key of tokens is sealed for.
+func tokenLabel(id string) string { return "signing key " + id + " of tokens" }
+
+// reseal encrypts the keys that are not encrypted as they would be now. KindDenied, KindCorrupt: one cannot be opened.
+func (s storedKeys) reseal(ctx context.Context) error {
+	return s.store.Update(ctx, func(tx store.Tx) error {
+		rows, err := tx.SigningKeys(ctx, maxStoredKeys)
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			secret, err := s.seal.Open(tokenLabel(row.ID), row.Secret)
+			if err != nil {
+				return err
+			}
+			if s.seal.Current(row.Secret) {
+				continue
+			}
+			row.Secret = s.seal.Seal(tokenLabel(row.ID), secret)
+			if err := tx.PutSigningKey(ctx, row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// readSealKeys reads the keys that encrypt the private keys in the store; none when no file is named. KindNotFound,
+// KindStorage, KindInvalid.
+func readSealKeys(file string) (seal.Keys, error) {
+	if file == "" {
+		return nil, nil
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		kind := dossier.KindStorage
+		if errors.Is(err, fs.ErrNotExist) {
+			kind = dossier.KindNotFound
+		}
+		return nil, &dossier.Error{Kind: kind, Op: "reading keys that seal", Subject: file, Err: err, Hint: "check sealKey in the configuration"}
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, seal.MaxFile+1))
+	if err == nil && len(text) > seal.MaxFile {
+		err = fmt.Errorf("it has more than %d bytes", seal.MaxFile)
+	}
+	if err != nil {
+		return nil, &dossier.Error{Kind: dossier.KindStorage, Op: "reading keys that seal", Subject: file, Err: err}
+	}
+	keys, err := seal.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return keys, nil
 }
 
 // Remove implements access.KeyRotator.

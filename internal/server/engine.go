@@ -28,6 +28,7 @@ import (
 	"dossier.dev/dossier/internal/ingest"
 	"dossier.dev/dossier/internal/match"
 	"dossier.dev/dossier/internal/proof"
+	"dossier.dev/dossier/internal/seal"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
 	"dossier.dev/dossier/internal/translog"
@@ -83,6 +84,7 @@ type Engine struct {
 	feedDigests proof.FeedDigests
 	log         *translog.Log // nil: this process appends to none; set before any work begins
 	own         *ownRegistry  // nil: this process is none; set before any work begins
+	seal        seal.Keys     // encrypt the private keys in the store; nil: they are not; set before any work begins
 }
 
 // Open opens the store, bringing its schema up to date. KindStorage: the

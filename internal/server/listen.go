@@ -42,6 +42,9 @@ type ServeConfig struct {
 	// Data, and no log where there is no Data.
 	LogKey string
 
+	// SealKey is a file of keys (seal.Parse) that encrypt the private keys in the database; empty: they are not encrypted.
+	SealKey string
+
 	// Witness says for which logs this is a witness, Witnesses who are asked to sign its own.
 	Witness   config.Witness
 	Witnesses []config.Asked

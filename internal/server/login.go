@@ -72,9 +72,12 @@ func openGuard(ctx context.Context, c ServeConfig, tokens api.Tokens, e *Engine,
 
 // openTokens returns who makes tokens for the registry of a name.
 func openTokens(ctx context.Context, c config.Tokens, e *Engine, name string) (*access.Tokens, error) {
-	var keys access.KeyStore = storedKeys{e.store}
+	stored := storedKeys{e.store, e.seal}
+	var keys access.KeyStore = stored
 	if c.Keys != "" {
 		keys = access.KeyFile(c.Keys)
+	} else if err := stored.reseal(ctx); err != nil {
+		return nil, err
 	}
 	if c.Service == "" {
 		c.Service = name

@@ -123,6 +123,10 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 			return nil, err
 		}
 	}
+	var err error
+	if e.seal, err = readSealKeys(c.SealKey); err != nil {
+		return nil, err
+	}
 	log, err := openLog(c, e)
 	if err != nil {
 		return nil, err
@@ -160,7 +164,7 @@ func newServer(ctx context.Context, c ServeConfig, a entrance, e *Engine, addr n
 	}
 	var metadata http.Handler
 	if !c.Registry.Off && len(c.Registry.TUF.Prefixes) > 0 {
-		if s.tuf, err = openTUF(c, e, s.own.name); err != nil {
+		if s.tuf, err = openTUF(ctx, c, e, s.own.name); err != nil {
 			return nil, err
 		}
 		metadata = s.tuf.handler

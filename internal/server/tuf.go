@@ -20,11 +20,14 @@ type ownTUF struct {
 }
 
 // openTUF opens the metadata of the registry of that name in the engine's store.
-func openTUF(c ServeConfig, e *Engine, registry string) (*ownTUF, error) {
+func openTUF(ctx context.Context, c ServeConfig, e *Engine, registry string) (*ownTUF, error) {
 	r, err := tuf.NewRepository(tuf.Config{
 		Store: e.store, Registry: registry, Prefixes: c.Registry.TUF.Prefixes, Life: c.Registry.TUF.Life, Every: c.Registry.TUF.Every,
-		Now: e.config.Now, Logger: e.config.Logger,
+		Seal: e.seal, Now: e.config.Now, Logger: e.config.Logger,
 	})
+	if err == nil {
+		err = r.CheckKeys(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -23,7 +23,7 @@ type SigningKeyReader interface {
 
 // SigningKeyWriter changes signing keys.
 type SigningKeyWriter interface {
-	// PutSigningKey adds a key unless it is there.
+	// PutSigningKey adds a key. Of one that is there it replaces the secret.
 	PutSigningKey(ctx context.Context, k SigningKey) error
 	// DeleteSigningKey removes a key, if it is there.
 	DeleteSigningKey(ctx context.Context, id string) error

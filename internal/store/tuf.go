@@ -61,7 +61,7 @@ type TUFWriter interface {
 	PutTUFFile(ctx context.Context, prefix string, f TUFFile, at time.Time) error
 	// PruneTUF removes versions, but those of root, that ceased to be the newest before a time.
 	PruneTUF(ctx context.Context, prefix string, before time.Time) error
-	// PutTUFKey adds an online key unless it is there.
+	// PutTUFKey adds an online key. Of one that is there it replaces the secret.
 	PutTUFKey(ctx context.Context, prefix string, k SigningKey) error
 	// DoneTUF removes moves.
 	DoneTUF(ctx context.Context, moves []TUFMove) error

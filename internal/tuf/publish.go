@@ -64,7 +64,7 @@ func (s *state) publish(ctx context.Context, p Publication) error {
 	if s.root.Signed.IsExpired(s.now) {
 		return refused(dossier.KindInvalid, Root, "it has expired")
 	}
-	if err := s.openKey(ctx); err != nil {
+	if err := s.findKey(ctx); err != nil {
 		return err
 	}
 	if err := s.takeTargets(ctx, p.Roles[Targets], before); err != nil {

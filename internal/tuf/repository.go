@@ -16,6 +16,7 @@ import (
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/seal"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -48,6 +49,7 @@ type Config struct {
 	Prefixes []string      // for which metadata is published; others are not served
 	Life     time.Duration // of a timestamp; 0: TimestampLife
 	Every    time.Duration // how often it is renewed; 0: RenewEvery, or a third of Life
+	Seal     seal.Keys     // encrypt the online keys in the store; nil: they are not encrypted
 	Now      func() time.Time
 	Logger   *slog.Logger // nil: silent
 }
@@ -100,7 +102,7 @@ func (r *Repository) OnlineKey(ctx context.Context, prefix string) (Signer, erro
 			return err
 		}
 		if len(keys) > 0 {
-			s, err = openOnlineKey(keys[0])
+			s, err = r.openKey(prefix, keys[0])
 			return err
 		}
 		return r.addKey(ctx, tx, prefix, &s)
@@ -121,7 +123,53 @@ func (r *Repository) addKey(ctx context.Context, tx store.Tx, prefix string, s *
 		return err
 	}
 	*s = signer
+	kept.Secret = r.config.Seal.Seal(sealLabel(prefix, kept.ID), kept.Secret)
 	return tx.PutTUFKey(ctx, prefix, kept)
+}
+
+// sealLabel is what an online key is sealed for: no other key, and no other prefix.
+func sealLabel(prefix, id string) string { return "online key " + id + " of " + prefix }
+
+// openKey opens an online key as the store keeps it. KindDenied: it is encrypted by another key than those of
+// Config.Seal. KindCorrupt.
+func (r *Repository) openKey(prefix string, k store.SigningKey) (Signer, error) {
+	secret, err := r.config.Seal.Open(sealLabel(prefix, k.ID), k.Secret)
+	if err != nil {
+		return Signer{}, err
+	}
+	k.Secret = secret
+	return openOnlineKey(k)
+}
+
+// CheckKeys opens the online keys of all prefixes, and encrypts those that are not encrypted as Config.Seal says.
+// KindDenied, KindCorrupt: one cannot be opened.
+func (r *Repository) CheckKeys(ctx context.Context) error {
+	return r.config.Store.Update(ctx, func(tx store.Tx) error {
+		for _, prefix := range r.config.Prefixes {
+			keys, err := tx.TUFKeys(ctx, prefix)
+			if err != nil {
+				return err
+			}
+			for _, k := range keys {
+				if _, err := r.openKey(prefix, k); err != nil {
+					return err
+				}
+				if r.config.Seal.Current(k.Secret) {
+					continue
+				}
+				label := sealLabel(prefix, k.ID)
+				plain, err := r.config.Seal.Open(label, k.Secret)
+				if err != nil {
+					return err
+				}
+				k.Secret = r.config.Seal.Seal(label, plain)
+				if err := tx.PutTUFKey(ctx, prefix, k); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
 }
 
 // state is one prefix within a transaction that has locked it.
@@ -166,15 +214,15 @@ func load[T metadata.Roles](ctx context.Context, r store.Reader, prefix, role st
 	return m, nil
 }
 
-// openKey finds the online key that the root names for both timestamp and snapshot.
-func (s *state) openKey(ctx context.Context) error {
+// findKey finds the online key that the root names for both timestamp and snapshot.
+func (s *state) findKey(ctx context.Context) error {
 	keys, err := s.tx.TUFKeys(ctx, s.prefix.Prefix)
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
 		if signsAlone(s.root.Signed.Roles[Timestamp], k.ID) && signsAlone(s.root.Signed.Roles[Snapshot], k.ID) {
-			s.online, err = openOnlineKey(k)
+			s.online, err = s.openKey(s.prefix.Prefix, k)
 			return err
 		}
 	}
@@ -362,7 +410,7 @@ func (r *Repository) work(ctx context.Context, tx store.Tx, prefix string) (bool
 	if has, err := r.hasWork(ctx, tx, s.prefix); err != nil || !has {
 		return false, err // another replica was quicker
 	}
-	if err := s.openKey(ctx); err != nil {
+	if err := s.findKey(ctx); err != nil {
 		return false, err
 	}
 	if err := s.signMoves(ctx); err != nil {

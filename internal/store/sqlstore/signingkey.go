@@ -13,7 +13,7 @@ const (
 	signingKeys = `SELECT id, created_at, secret FROM signing_key ORDER BY created_at DESC, id LIMIT $1`
 
 	insertSigningKey = `
-INSERT INTO signing_key (id, created_at, secret) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING`
+INSERT INTO signing_key (id, created_at, secret) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE SET secret = excluded.secret`
 
 	deleteSigningKey = `DELETE FROM signing_key WHERE id = $1`
 )

@@ -61,7 +61,7 @@ ON CONFLICT (prefix, role, version) DO UPDATE SET expires_at = excluded.expires_
 	tufKeys = `SELECT id, created_at, secret FROM tuf_key WHERE prefix = $1 ORDER BY created_at DESC, id`
 
 	putTUFKey = `
-INSERT INTO tuf_key (prefix, id, created_at, secret) VALUES ($1, $2, $3, $4) ON CONFLICT (prefix, id) DO NOTHING`
+INSERT INTO tuf_key (prefix, id, created_at, secret) VALUES ($1, $2, $3, $4) ON CONFLICT (prefix, id) DO UPDATE SET secret = excluded.secret`
 
 	tufTrusted = `SELECT ` + tufFileColumns + ` FROM tuf_trusted WHERE source = $1 AND role <> '' ORDER BY role`
 

@@ -26,7 +26,10 @@ func signingKeysAreShared(t *testing.T, s store.Store) {
 				return err
 			}
 		}
-		return tx.PutSigningKey(ctx, key("b", 9)) // it is there
+		if err := tx.PutSigningKey(ctx, store.SigningKey{ID: "b", CreatedAt: minute(9), Secret: []byte("sealed")}); err != nil { // it is there
+			return err
+		}
+		return tx.PutSigningKey(ctx, key("b", 9))
 	})
 	check := func(limit int, want ...store.SigningKey) {
 		t.Helper()

@@ -265,7 +265,8 @@ func tufKeys(t *testing.T, s store.Store) {
 		return store.SigningKey{ID: id, CreatedAt: minute(made), Secret: []byte("secret of " + id)}
 	}
 	update(t, s, func(tx store.Tx) error {
-		for _, k := range []store.SigningKey{key("a", 1), key("b", 2), key("a", 3)} {
+		sealed := store.SigningKey{ID: "a", CreatedAt: minute(2), Secret: []byte("sealed")}
+		for _, k := range []store.SigningKey{key("a", 1), key("b", 2), sealed, key("a", 3)} {
 			if err := tx.PutTUFKey(ctx, "p", k); err != nil {
 				return err
 			}
