@@ -313,7 +313,20 @@ func TestSharedRoleName(t *testing.T) {
 	if err := w.tryPublish(); dossier.KindOf(err) != dossier.KindInvalid || !strings.Contains(err.Error(), "twice") {
 		t.Errorf("publishing: %v", err)
 	}
-	// As served by somebody else's repository: the online role delegates to the owner's role, by the online key.
+	// As served by somebody else's repository: the owner of targets delegates to one name twice, or to one of the four.
+	for _, name := range []string{"release", Snapshot} {
+		f := forge(w, Targets, "", func(m *roleFile) {
+			m.Signed.Version++
+			twin := m.Signed.Delegations.Roles[0]
+			twin.Name = name
+			m.Signed.Delegations.Roles = append(m.Signed.Delegations.Roles, twin)
+		}, w.targets.Signer)
+		w.forgeAround(map[string]int64{Targets: f.Version})
+		w.bad(w.ask("site", "1", site), ReasonShared)
+		w.web.restore()
+		w.client = openStore(t, w.now)
+	}
+	// The online role delegates to the owner's role, by the online key.
 	thief := w.stolen()
 	online := forge(w, Online, "", func(m *roleFile) {
 		m.Signed.Version++
@@ -486,7 +499,9 @@ func TestPinning(t *testing.T) {
 	}
 	// A root is for its prefix: it cannot speak for another that has the same owners.
 	q.Source, q.Repository = testRegistry+"/team/other", "team/other/site"
-	r, err = Verifier{Store: openStore(t, w.now), Now: w.now, Source: fresh.Source}.Verify(t.Context(), q)
+	elsewhere := w.verifier()
+	elsewhere.Store = openStore(t, w.now)
+	r, err = elsewhere.Verify(t.Context(), q)
 	w.must(err)
 	w.bad(r, ReasonRoot)
 }

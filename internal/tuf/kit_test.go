@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -281,7 +282,7 @@ func (w *world) rootFile(version int64) []byte {
 }
 
 func (w *world) verifier() Verifier {
-	return Verifier{Store: w.client, Now: w.now, Source: HTTP{URL: w.web.url, Client: http.DefaultClient}}
+	return Verifier{Store: w.client, Now: w.now, Source: HTTP{URL: w.web.url, Client: http.DefaultClient}, dropped: os.Getenv(droppedEnv)}
 }
 
 // ask verifies team/web/NAME:TAG with the root pinned.
