@@ -49,6 +49,9 @@ const (
 	// FactSignature is something signed about an image. Subject: the image or index
 	// that it is about. Body: the evidence, as package trust takes it, as JSON.
 	FactSignature FactKind = "image.signature"
+	// FactStatement is an in-toto statement about an image that nobody signed. Subject: the
+	// image or index. Body: AttachedStatement as JSON.
+	FactStatement FactKind = "image.statement"
 	// FactName says that a digest was found under a repository name.
 	// Subject: what was found. Body: NameBody as JSON.
 	FactName FactKind = "image.name"

@@ -58,6 +58,16 @@ type AttachedBill struct {
 	Problem  string   `json:"problem,omitempty"`  // why it was not read
 }
 
+// AttachedStatement is an in-toto statement that was found attached to an image.
+type AttachedStatement struct {
+	Document  Digest `json:"document"`            // of its bytes
+	How       string `json:"how"`                 // as in AttachedBill
+	Manifest  Digest `json:"manifest"`            // that holds it
+	Predicate string `json:"predicate,omitempty"` // type of its predicate
+	Bytes     []byte `json:"bytes,omitempty"`     // the statement, exactly
+	Problem   string `json:"problem,omitempty"`   // why it says nothing
+}
+
 // BillDiff is how an attached bill of materials differs from what was observed.
 // Packages are written "TYPE NAME VERSION"; each list has at most DiffPackages.
 type BillDiff struct {

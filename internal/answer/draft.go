@@ -189,10 +189,14 @@ func merge(list []found, f found, same func(a, b string) bool) []found {
 
 // found is the value that a claim gives.
 func (c claim) found() found {
+	grade, text := max(c.grade, dossier.GradeClaimed), c.Key+"="+c.Value
+	if c.by != "" {
+		text += ", signed by " + c.by
+	}
 	return found{
 		value:   c.Value,
-		grade:   dossier.GradeClaimed,
-		cites:   []cite{{c.fact, string(c.Where), c.Key + "=" + c.Value, dossier.GradeClaimed}},
+		grade:   grade,
+		cites:   []cite{{c.fact, string(c.Where), text, grade}},
 		invalid: c.Invalid,
 	}
 }

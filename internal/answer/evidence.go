@@ -43,7 +43,7 @@ type Evidence struct {
 // judged by Places: of cluster.run facts a popular image has thousands.
 func evidenceKinds() []dossier.FactKind {
 	return []dossier.FactKind{
-		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactContents, dossier.FactSignature, dossier.FactName,
+		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactContents, dossier.FactSignature, dossier.FactStatement, dossier.FactName,
 		dossier.FactTag, dossier.FactSignedTag,
 	}
 }

@@ -27,6 +27,7 @@ func judgeOrigin(s *survey) dossier.Answer {
 	baseDigests := d.set("baseDigest", s.baseDigests()...)
 	d.set("firstSeen", s.firstSeen()...)
 	d.set("tag", s.tags()...)
+	s.setStatements(d, s.originStatement)
 	if signers := s.signers(); len(signers) > 0 {
 		d.set("signer", signers...)
 		if len(s.rejudged) > 0 {

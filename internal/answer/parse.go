@@ -45,6 +45,8 @@ type parsed struct {
 	program  dossier.GoBuild
 	contents dossier.Contents
 	signed   trust.Evidence
+	said     origin.Said  // by a statement, signed or not
+	about    trust.Stated // of what it speaks
 	name     dossier.NameBody
 	tag      dossier.TagBody
 	meaning  dossier.SignedTagBody
@@ -108,7 +110,14 @@ func parseBody(kind dossier.FactKind, body []byte) *parsed {
 	case dossier.FactContents:
 		p.err = json.Unmarshal(body, &p.contents)
 	case dossier.FactSignature:
-		p.err = json.Unmarshal(body, &p.signed)
+		if p.err = json.Unmarshal(body, &p.signed); p.err == nil {
+			p.readSaid(p.signed.Statement())
+		}
+	case dossier.FactStatement:
+		var a dossier.AttachedStatement
+		if p.err = json.Unmarshal(body, &a); p.err == nil {
+			p.readSaid(trust.ParseStatement(a.Bytes))
+		}
 	case dossier.FactName:
 		p.err = json.Unmarshal(body, &p.name)
 	case dossier.FactTag:
@@ -117,6 +126,18 @@ func parseBody(kind dossier.FactKind, body []byte) *parsed {
 		p.err = json.Unmarshal(body, &p.meaning)
 	}
 	return p
+}
+
+// readSaid reads the predicate of a statement. One that is not understood says nothing.
+func (p *parsed) readSaid(s trust.Stated, ok bool) {
+	if !ok {
+		return
+	}
+	said, err := origin.ParsePredicate(s.PredicateType, s.Predicate)
+	s.Predicate = nil // it need not be kept twice
+	if err == nil {
+		p.said, p.about = said, s
+	}
 }
 
 func (p *parsed) readConfig(body []byte) {

@@ -36,6 +36,7 @@ func judgeRebuild(s *survey) dossier.Answer {
 	digests := d.set("baseDigest", s.baseDigests()...)
 	arguments := d.set("arguments", s.arguments()...)
 	d.set("builder", agree(s.of(origin.Builder), sameText)...)
+	s.setStatements(d, s.rebuildStatement)
 
 	if s.unread() {
 		return d.unknown(s.whyUnread())
@@ -47,6 +48,14 @@ func judgeRebuild(s *survey) dossier.Answer {
 			p.gap = "no " + p.name
 		case n > 1:
 			p.gap = p.name + " disputed"
+		}
+	}
+	// Provenance that names what was run in a known source stands in for the history.
+	if p := &parts[3]; len(p.have) == 0 {
+		for i, x := range s.stated {
+			if x.Provenance != nil && x.Provenance.EntryPoint != "" && x.Provenance.Source != "" {
+				p.have, p.gap = append(p.have, found{value: x.Provenance.EntryPoint, grade: s.stated[i].grade, cites: []cite{x.cite()}}), ""
+			}
 		}
 	}
 	if _, ok := s.modified(); ok && parts[1].gap == "" {

@@ -25,6 +25,7 @@ type survey struct {
 	held      []held
 	signed    []signedBy
 	rejudged  []found    // about signatures that another policy judged otherwise
+	stated    []stated   // what statements about the image say
 	exposed   []Exposure // of the platforms in use
 	manifests map[dossier.Digest]*origin.Manifest
 	base      *Base // with the most layers; nil when none is known
@@ -35,7 +36,9 @@ type survey struct {
 // claim is a statement and the fact in which it stands.
 type claim struct {
 	origin.Statement
-	fact *dossier.Fact
+	fact  *dossier.Fact
+	grade dossier.Grade // at least; zero: claimed
+	by    string        // who signed it
 }
 
 // hint is an environment variable and the configuration in which it stands.
@@ -65,7 +68,7 @@ func read(e Evidence, p Policy, with *Parser) *survey {
 	manifests, configs := s.inUse()
 	for i := range s.Facts {
 		f := &s.Facts[i]
-		counts := f.Kind == dossier.FactIndex || f.Kind == dossier.FactSignature && f.Subject == s.Subject || f.Kind == dossier.FactConfig && has(configs, f.Subject) ||
+		counts := f.Kind == dossier.FactIndex || (f.Kind == dossier.FactSignature || f.Kind == dossier.FactStatement) && f.Subject == s.Subject || f.Kind == dossier.FactConfig && has(configs, f.Subject) ||
 			f.Kind != dossier.FactConfig && has(manifests, f.Subject)
 		if !counts {
 			continue
@@ -85,7 +88,12 @@ func read(e Evidence, p Policy, with *Parser) *survey {
 		case dossier.FactGoBuild:
 			s.programs = append(s.programs, program{body.program, f})
 		case dossier.FactSignature:
-			s.signed = append(s.signed, signedBy{body.signed, f})
+			if f.Subject == s.Subject {
+				s.signed = append(s.signed, signedBy{body.signed, f})
+			}
+			s.readStatement(f, body)
+		case dossier.FactStatement:
+			s.readStatement(f, body)
 		case dossier.FactContents:
 			s.held = append(s.held, s.heldBy(f, &body.contents))
 		}
@@ -168,7 +176,7 @@ func (s *survey) readConfig(f *dossier.Fact, body *parsed) {
 func (s *survey) claim(f *dossier.Fact, list []origin.Statement) {
 	for _, st := range list {
 		if st.Value != "" {
-			s.claims = append(s.claims, claim{st, f})
+			s.claims = append(s.claims, claim{Statement: st, fact: f})
 		}
 	}
 }
@@ -212,7 +220,7 @@ func (s *survey) setInheritedAside() {
 			if c.Where == origin.InConfig && c.Meaning == origin.Created || c.Meaning == origin.Builder || !slices.Contains(base.says, c.Statement) {
 				return false
 			}
-			s.inherited = append(s.inherited, claim{c.Statement, f})
+			s.inherited = append(s.inherited, claim{Statement: c.Statement, fact: f})
 			return true
 		})
 		s.hints = slices.DeleteFunc(s.hints, func(h hint) bool { return slices.Contains(base.hints, h.Hint) })
@@ -222,9 +230,9 @@ func (s *survey) setInheritedAside() {
 // precedence orders claims of one meaning: predefined keys before others, and what
 // the last builder wrote before labels, which pass from base to image.
 func precedence(st origin.Statement) int {
-	order := []origin.Where{origin.InManifest, origin.InDescriptor, origin.InIndex, origin.InLabel, origin.InConfig, origin.InHistory}
+	order := []origin.Where{origin.InProvenance, origin.InManifest, origin.InDescriptor, origin.InIndex, origin.InLabel, origin.InConfig, origin.InHistory}
 	n := slices.Index(order, st.Where)
-	if !origin.IsPredefined(st.Key) {
+	if !origin.IsPredefined(st.Key) && st.Where != origin.InProvenance {
 		n += len(order)
 	}
 	return n

@@ -21,6 +21,7 @@ const maxWorst = 10
 // judgeVulnerabilities follows docs/spec/answers.md, "vulnerabilities".
 func judgeVulnerabilities(s *survey) dossier.Answer {
 	d := s.draft("severities", "exploited", "worst", "suppressed", "notAssessable", "feeds", "missed")
+	s.setStatements(d, s.scanStatement)
 	if s.unread() {
 		return d.unknown(s.whyUnread())
 	}

@@ -82,7 +82,7 @@ func saidImage() testimage.Builder {
 	if err != nil {
 		panic(err)
 	}
-	bill := `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://spdx.dev/Document","subject":[],"predicate":{"spdxVersion":"SPDX-2.3",` +
+	bill := `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://spdx.dev/Document","subject":[{"digest":{"sha256":"` + c.Digest().Hex() + `"}}],"predicate":{"spdxVersion":"SPDX-2.3",` +
 		`"creationInfo":{"creators":["Tool: scanner-1"]},"packages":[` + spdxEntry("pkg:deb/debian/bash@5.2.15-2") + `,` + spdxEntry("pkg:npm/shop@1.9.0") + `,` + spdxEntry("pkg:npm/ghost@1.0.0") + `]}}`
 	x := testimage.Of(shop)
 	x.Entries = append(x.Entries, testimage.Attestation(c.Digest(), []byte(bill)))
@@ -99,10 +99,29 @@ func vexedImage() testimage.Builder {
 	doc := `{"@context":"https://openvex.dev/ns/v0.2.0","@id":"https://example.org/3","author":"Shop","timestamp":"2026-01-01T00:00:00Z","version":1,"statements":[` +
 		`{"vulnerability":{"name":"CVE-2024-1111"},"products":[{"@id":"pkg:oci/shop","hashes":{"sha-256":"` + c.Digest().Hex() + `"},"subcomponents":[{"@id":"pkg:npm/shop"}]}],` +
 		`"status":"not_affected","justification":"inline_mitigations_already_exist"}]}`
-	statement := `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://openvex.dev/ns/v0.2.0","subject":[],"predicate":` + doc + `}`
-	broken := `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://openvex.dev/ns/v0.2.0","subject":[],"predicate":{"@context":"https://openvex.dev/ns/v0.2.0","statements":[{}]}}`
+	statement := `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://openvex.dev/ns/v0.2.0","subject":[{"digest":{"sha256":"` + c.Digest().Hex() + `"}}],"predicate":` + doc + `}`
+	broken := `{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://openvex.dev/ns/v0.2.0","subject":[{"digest":{"sha256":"` + c.Digest().Hex() + `"}}],"predicate":{"@context":"https://openvex.dev/ns/v0.2.0","statements":[{}]}}`
 	x := testimage.Of(shop)
 	x.Entries = append(x.Entries, testimage.Attestation(c.Digest(), []byte(statement), []byte(broken)))
+	return x
+}
+
+// builtImage is the shop with provenance as BuildKit writes it, and some that is about
+// another image.
+func builtImage() testimage.Builder {
+	shop := shopImage("", shopManifest("2.0.0"))
+	c, err := shop.Build()
+	if err != nil {
+		panic(err)
+	}
+	provenance := func(subject, source string) []byte {
+		return []byte(`{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://slsa.dev/provenance/v0.2","subject":[{"name":"pkg:docker/shop@2.0.0","digest":{"sha256":"` + subject + `"}}],` +
+			`"predicate":{"builder":{"id":""},"buildType":"https://mobyproject.org/buildkit@v1","materials":[{"uri":"pkg:docker/debian@12?platform=linux%2Famd64","digest":{"sha256":"` + strings.Repeat("1", 64) + `"}}],` +
+			`"invocation":{"configSource":{"uri":"` + source + `#main","digest":{"sha1":"9f2c41d07be8a3154c6f0b9d2e7a8c5513f4d6e0"},"entryPoint":"Dockerfile"},"parameters":{"frontend":"dockerfile.v0","args":{"build-arg:VERSION":"2.0.0","build-arg:TOKEN":"hunter2"}}},` +
+			`"metadata":{"buildInvocationID":"abc","completeness":{"materials":true}}}}`)
+	}
+	x := testimage.Of(shop)
+	x.Entries = append(x.Entries, testimage.Attestation(c.Digest(), provenance(c.Digest().Hex(), "https://git.example/org/shop.git"), provenance(strings.Repeat("0", 64), "https://evil.example/org/shop.git")))
 	return x
 }
 
@@ -127,6 +146,7 @@ func samples() map[string]testimage.Builder {
 		"multishop": testimage.Of(shopImage("linux/amd64", shopManifest("2.0.0")), shopImage("linux/arm64", shopManifest("2.1.0"))),
 		"saidshop":  saidImage(),
 		"vexedshop": vexedImage(),
+		"builtshop": builtImage(),
 		"torn":      shopImage("", `{"name": "shop", "versi`),
 		"env":       testimage.Image{Created: built(), Env: []string{"NGINX_VERSION=1.27.0"}, Layers: baseImage("linux/amd64").Layers},
 		"bare":      testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"x": testimage.Text("x")}}}},

@@ -14,6 +14,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/contents/bill"
 	"dossier.dev/dossier/internal/intoto"
+	"dossier.dev/dossier/internal/origin"
 	"dossier.dev/dossier/internal/record"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/vex"
@@ -45,10 +46,24 @@ func (a *attached) read(ctx context.Context, from Artifacts) error {
 		return nil
 	}
 	if inner, err := intoto.Unwrap("reading attached document", a.bytes, maxBill); err == nil {
+		if problem := a.mismatch(inner); problem != "" {
+			a.bytes = nil
+			switch {
+			case isVEXPredicate(inner.PredicateType):
+				a.vex = &dossier.AttachedVEX{}
+				a.fail(problem)
+			case isBillPredicate(inner.PredicateType):
+				a.fail(problem)
+			default:
+				a.keepStatement(inner, problem)
+			}
+			return nil
+		}
 		switch {
 		case isVEXPredicate(inner.PredicateType):
 			a.vex = &dossier.AttachedVEX{}
 		case !isBillPredicate(inner.PredicateType):
+			a.keepStatement(inner, "")
 			return nil
 		}
 	}
@@ -70,6 +85,41 @@ func (a *attached) read(ctx context.Context, from Artifacts) error {
 		a.fail(err.Error())
 	}
 	return nil
+}
+
+// mismatch says why a statement is not about the image that it is attached to, or not of
+// the type that it is said to be; "" for what is no statement.
+func (a *attached) mismatch(inner intoto.Document) string {
+	switch {
+	case inner.PredicateType == "":
+		return ""
+	case !slices.ContainsFunc(inner.Subjects, func(s intoto.Subject) bool { return s.SHA256 == a.on }):
+		return "the statement does not speak of the image"
+	case a.predicate != "" && a.predicate != inner.PredicateType:
+		return fmt.Sprintf("it is said to be a %q, and is a %q", a.predicate, inner.PredicateType)
+	}
+	return ""
+}
+
+// maxStatement is how large a statement may be that is kept.
+const maxStatement = 1 << 20
+
+// keepStatement keeps a statement that nobody signed, when it is understood. What is
+// signed is kept as a signature.
+func (a *attached) keepStatement(inner intoto.Document, problem string) {
+	if mediaType, _, _ := strings.Cut(a.blob.MediaType, ";"); mediaType != mediaTypeStatement || !origin.Understood(inner.PredicateType) {
+		return
+	}
+	a.statement = &dossier.AttachedStatement{Predicate: inner.PredicateType, Problem: problem}
+	switch _, err := origin.ParsePredicate(inner.PredicateType, inner.Bytes); {
+	case problem != "":
+	case err != nil:
+		a.statement.Problem = err.Error()
+	case len(a.bytes) > maxStatement:
+		a.statement.Problem = fmt.Sprintf("it has %d bytes, at most %d are kept", len(a.bytes), maxStatement)
+	default:
+		a.statement.Bytes = a.bytes
+	}
 }
 
 // fail keeps why the document was not read, for what it says that it is.
@@ -113,6 +163,11 @@ func (a *attached) record(ctx context.Context, tx store.Tx, at time.Time) error 
 		if err := record.Attached(ctx, tx, a.on, a.AttachedBill, a.bytes, at); err != nil {
 			return err
 		}
+	}
+	if a.statement != nil {
+		s := *a.statement
+		s.Document, s.How, s.Manifest = a.Document, a.How, a.Manifest
+		return record.Statement(ctx, tx, a.on, s, at)
 	}
 	if a.vex == nil {
 		return nil

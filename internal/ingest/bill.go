@@ -98,6 +98,9 @@ type attached struct {
 	bytes []byte
 	bill  bool                 // it is a bill of materials, or says so
 	vex   *dossier.AttachedVEX // it is a VEX document, or says so; a CycloneDX document may be both
+	// statement is an in-toto statement that is neither.
+	statement *dossier.AttachedStatement
+	predicate string // that is said to be in it, where it is named
 }
 
 func (g *Ingest) billsOf(ctx context.Context, ref string, manifest dossier.Digest) (finisher, error) {
@@ -141,7 +144,7 @@ func (g *Ingest) billsOf(ctx context.Context, ref string, manifest dossier.Diges
 		if err := a.read(ctx, from); err != nil {
 			return nil, err
 		}
-		if a.bill || a.vex != nil {
+		if a.bill || a.vex != nil || a.statement != nil {
 			keep = append(keep, a)
 		}
 	}
@@ -283,8 +286,11 @@ func isBill(mediaType string) bool {
 	}, mediaType)
 }
 
+// mediaTypeStatement is that of in-toto statements that nobody signed.
+const mediaTypeStatement = "application/vnd.in-toto+json"
+
 func isStatement(mediaType string) bool {
-	return slices.Contains([]string{"application/vnd.in-toto+json", "application/vnd.dsse.envelope.v1+json"}, mediaType) ||
+	return slices.Contains([]string{mediaTypeStatement, "application/vnd.dsse.envelope.v1+json"}, mediaType) ||
 		strings.HasPrefix(mediaType, "application/vnd.dev.sigstore.bundle.v0.")
 }
 
@@ -314,10 +320,13 @@ func documentsOf(ctx context.Context, from Artifacts, d dossier.Digest, like att
 		mediaType, _, _ := strings.Cut(l.MediaType, ";")
 		predicate := cmp.Or(l.Annotations["in-toto.io/predicate-type"], l.Annotations["predicateType"], m.Annotations["dev.sigstore.bundle.predicateType"])
 		says := isVEX(mediaType) || isVEXPredicate(predicate)
-		if !isBill(mediaType) && !isVEX(mediaType) && !(isStatement(mediaType) && (isBillPredicate(predicate) || says)) {
+		// What is signed is kept as a signature, with all that it says.
+		unsigned := mediaType == mediaTypeStatement && origin.Understood(predicate)
+		if !isBill(mediaType) && !isVEX(mediaType) && !(isStatement(mediaType) && (isBillPredicate(predicate) || says || unsigned)) {
 			continue
 		}
 		a := like
+		a.predicate = predicate
 		if says {
 			a.vex = &dossier.AttachedVEX{}
 		}

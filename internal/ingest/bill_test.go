@@ -4,6 +4,7 @@
 package ingest_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -53,8 +54,8 @@ const (
 	cycloneBill = `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"type":"library","name":"x","purl":"pkg:npm/app@2.0.0"},{"type":"library","name":"y","purl":"pkg:npm/y@1"}]}`
 )
 
-func statementOf(predicateType, predicate string) []byte {
-	return []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"` + predicateType + `","subject":[],"predicate":` + predicate + `}`)
+func statementOf(on dossier.Digest, predicateType, predicate string) []byte {
+	return []byte(`{"_type":"https://in-toto.io/Statement/v1","predicateType":"` + predicateType + `","subject":[{"name":"a","digest":{"sha256":"` + on.Hex() + `"}}],"predicate":` + predicate + `}`)
 }
 
 // attach pushes an artifact to where an image lies.
@@ -106,7 +107,7 @@ func TestAttachedVEX(t *testing.T) {
 		"vulnerabilities":[{"id":"CVE-1","analysis":{"state":"resolved"},"affects":[{"ref":"a"}]}]}`
 	index := testimage.Of(onDebian("app"))
 	index.Entries = append(index.Entries, testimage.Attestation(app.Digest(),
-		statementOf("https://openvex.dev/ns/v0.2.0", open), statementOf("https://openvex.dev/ns", `{}`), statementOf("https://slsa.dev/provenance/v1", open)))
+		statementOf(app.Digest(), "https://openvex.dev/ns/v0.2.0", open), statementOf(app.Digest(), "https://openvex.dev/ns", `{}`), statementOf(app.Digest(), "https://slsa.dev/provenance/v1", open)))
 	w.push("app", "1", index)
 	w.attach("r1", testimage.Artifact{ArtifactType: "application/vnd.cyclonedx+json", Subject: &app.Root,
 		Layers: []testimage.Blob{{MediaType: "application/vnd.cyclonedx+json", Bytes: []byte(both)}}})
@@ -160,10 +161,10 @@ func TestAttachedBills(t *testing.T) {
 	manifest := app.Digest()
 	index := testimage.Of(onDebian("app"))
 	index.Entries = append(index.Entries, testimage.Attestation(manifest,
-		statementOf("https://spdx.dev/Document", spdxBill), statementOf("https://slsa.dev/provenance/v1", `{}`)))
+		statementOf(manifest, "https://spdx.dev/Document", spdxBill), statementOf(manifest, "https://slsa.dev/provenance/v1", `{}`)))
 	root := w.push("app", "1", index)
 	bundle := `{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","dsseEnvelope":{"payloadType":"application/vnd.in-toto+json","payload":"` +
-		base64.StdEncoding.EncodeToString(statementOf("https://cyclonedx.org/bom", cycloneBill)) + `","signatures":[]}}`
+		base64.StdEncoding.EncodeToString(statementOf(manifest, "https://cyclonedx.org/bom", cycloneBill)) + `","signatures":[]}}`
 	w.attach("r1", testimage.Artifact{ArtifactType: "application/vnd.dev.sigstore.bundle.v0.3+json", Subject: &app.Root,
 		Layers: []testimage.Blob{{MediaType: "application/vnd.dev.sigstore.bundle.v0.3+json", Bytes: []byte(bundle)}}})
 	w.attach("r2", testimage.Artifact{ArtifactType: "application/vnd.example.scan", ConfigType: "application/vnd.example.scan", Subject: &app.Root,
@@ -208,5 +209,55 @@ func TestAttachedBills(t *testing.T) {
 	w.drain()
 	if got := w.bills(manifest); len(got) != 4 || len(w.jobs(ingest.JobBill)) != 0 {
 		t.Errorf("after another look: %v, jobs %v", got, w.jobs(ingest.JobBill))
+	}
+}
+
+// TestStatements keeps what BuildKit states of an image without a signature, once, and
+// says why something says nothing.
+func TestStatements(t *testing.T) {
+	w := newWorld(t, func(c *ingest.Config) { c.Layer, c.Artifacts = readLayers(t, nil), readArtifacts }, testimage.RegistryOptions{})
+	app, err := onDebian("app").Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const slsa = "https://slsa.dev/provenance/v1"
+	good := statementOf(app.Digest(), slsa, `{"runDetails":{"builder":{"id":"b"}}}`)
+	index := testimage.Of(onDebian("app"))
+	index.Entries = append(index.Entries, testimage.Attestation(app.Digest(), good,
+		statementOf(dossier.FromBytes([]byte("another")), slsa, `{}`), statementOf(app.Digest(), "https://example.org/unknown", `{}`),
+		statementOf(app.Digest(), "https://slsa.dev/verification_summary/v1", `{}`)))
+	w.push("app", "1", index)
+	w.attach("r1", testimage.Artifact{ArtifactType: "application/vnd.in-toto+json", Subject: &app.Root, Annotations: map[string]string{"dev.sigstore.bundle.predicateType": "https://slsa.dev/provenance/v0.2"}, Layers: []testimage.Blob{{
+		MediaType: "application/vnd.in-toto+json", Bytes: statementOf(app.Digest(), slsa, `{"x":1}`),
+	}}})
+	for range 2 {
+		if _, err := w.ingest.Inspect(t.Context(), w.registry.Host+"/app:1", true); err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(25 * time.Hour)
+	}
+	got := []string{}
+	w.view(func(r store.Reader) error {
+		for f, err := range r.Holding(t.Context(), []dossier.Digest{app.Digest()}, dossier.Times{}, dossier.FactStatement) {
+			var a dossier.AttachedStatement
+			if err != nil || json.Unmarshal(f.Body, &a) != nil {
+				t.Fatalf("%v: %s", err, f.Body)
+			}
+			if a.Bytes != nil && !bytes.Equal(a.Bytes, good) {
+				t.Errorf("other bytes are kept: %s", a.Bytes)
+			}
+			got = append(got, fmt.Sprintf("%s %s %v %s", a.How, a.Predicate, a.Bytes != nil, a.Problem))
+		}
+		return nil
+	})
+	slices.Sort(got)
+	want := []string{
+		"buildkit https://slsa.dev/provenance/v1 false the statement does not speak of the image",
+		"buildkit https://slsa.dev/provenance/v1 true ",
+		"buildkit https://slsa.dev/verification_summary/v1 false reading predicate https://slsa.dev/verification_summary/v1: it names no verifier, or its result is neither PASSED nor FAILED",
+		`referrer https://slsa.dev/provenance/v1 false it is said to be a "https://slsa.dev/provenance/v0.2", and is a "https://slsa.dev/provenance/v1"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("statements (-want +got):\n%s", diff)
 	}
 }

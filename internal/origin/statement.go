@@ -44,6 +44,7 @@ const (
 	InConfig     Where = "config" // a field of the configuration
 	InEnv        Where = "config.env"
 	InHistory    Where = "config.history"
+	InProvenance Where = "provenance" // of a statement about the image
 )
 
 // Statement is one thing that an image says about itself.

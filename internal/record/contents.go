@@ -71,6 +71,11 @@ func AttachedVEX(ctx context.Context, tx store.Tx, on dossier.Digest, a dossier.
 	return attached{on, a.Document, dossier.FactVEX, dossier.FactAttachedVEX}.record(ctx, tx, a, document, at)
 }
 
+// Statement records that an in-toto statement was found attached to an image or an index.
+func Statement(ctx context.Context, tx store.Tx, on dossier.Digest, s dossier.AttachedStatement, at time.Time) error {
+	return attached{on, s.Document, "", dossier.FactStatement}.record(ctx, tx, s, nil, at)
+}
+
 // attached is a document and what it is attached to, with the kinds of facts that
 // say so.
 type attached struct {

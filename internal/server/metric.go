@@ -264,7 +264,7 @@ func (t countingTx) Record(ctx context.Context, s dossier.Statement) (dossier.Fa
 func factKinds() []dossier.FactKind {
 	return []dossier.FactKind{
 		dossier.FactIndex, dossier.FactManifest, dossier.FactConfig, dossier.FactGoBuild, dossier.FactLayer, dossier.FactContents, dossier.FactBill, dossier.FactAttached,
-		dossier.FactVEX, dossier.FactAttachedVEX, dossier.FactSignature,
+		dossier.FactVEX, dossier.FactAttachedVEX, dossier.FactSignature, dossier.FactStatement,
 		dossier.FactName, dossier.FactTag, dossier.FactRun, dossier.FactPush, dossier.FactMount, dossier.FactRetag, dossier.FactDelete,
 		dossier.FactDamage, dossier.FactHeal, dossier.FactRetraction,
 	}

@@ -48,7 +48,7 @@ func newTriageWorld(t *testing.T) *triageWorld {
 	}
 	index := testimage.Of(shop)
 	index.Entries = append(index.Entries, testimage.Attestation(content.Digest(), []byte(
-		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://openvex.dev/ns/v0.2.0","subject":[],"predicate":{"@context":"https://openvex.dev/ns/v0.2.0","@id":"https://example.org/1",`+
+		`{"_type":"https://in-toto.io/Statement/v1","predicateType":"https://openvex.dev/ns/v0.2.0","subject":[{"digest":{"sha256":"`+content.Digest().Hex()+`"}}],"predicate":{"@context":"https://openvex.dev/ns/v0.2.0","@id":"https://example.org/1",`+
 			`"author":"Shop","timestamp":"2026-01-01T00:00:00Z","version":1,"statements":[`+statement("GHSA-worst")+`,`+statement("GHSA-mild")+`]}}`)))
 	w := &triageWorld{digest: testimage.MustPush(t, registry, "org/shop", "1", index).Digest()}
 	w.ref = registry.Host + "/org/shop:1"

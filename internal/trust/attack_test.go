@@ -155,6 +155,8 @@ func keyAttacks(t testing.TB) []attack {
 		{"a signature where a statement is wanted", in(said(slsa), by(good), message), CodePredicate},
 		{"a statement where a signature is wanted", in(said(SignatureOnly), by(good), envelopeBundle(t, k, payloadInToto, plain)), CodePredicate},
 		{"a builder that the signer may not speak for", in(about, by(builds), provenance("https://evil.example/?https://build.example/")), CodeBuilder},
+		{"a builder in the place of another version", in(about, by(builds), envelopeBundle(t, k, payloadInToto, statementOf(statementV1, subject, "https://slsa.dev/provenance/v0.2", `{"builder":{"id":"https://evil.example/"},"runDetails":{"builder":{"id":"https://build.example/1"}}}`))), CodeBuilder},
+		{"a builder in the place of an older version", in(about, by(builds), envelopeBundle(t, k, payloadInToto, statementOf(statementV1, subject, slsa, `{"builder":{"id":"https://build.example/1"}}`))), CodeBuilder},
 		{"a key with an end and no time", in(about, by(bounded), message), CodeNoTime},
 		{"a log is needed and there is none", in(about, Terms{Signers: []Signer{good}, Logs: 1}, message), CodeLogUnknown},
 		{"one key under two names", in(about, Terms{Signers: []Signer{good, again}, Need: 2}, message, messageBundle(t, k, artifact)), CodeThreshold},

@@ -224,7 +224,7 @@ const (
 
 // builder lets provenance speak for those builders only that its signer may speak for.
 func (a *attempt) builder() (string, *fault) {
-	if len(a.signer.Builders) == 0 || a.statement == nil || !strings.HasPrefix(a.statement.PredicateType, "https://slsa.dev/provenance/") {
+	if len(a.signer.Builders) == 0 || a.statement == nil || !isProvenance(a.statement.PredicateType) {
 		return "", nil
 	}
 	var p struct {
@@ -236,7 +236,10 @@ func (a *attempt) builder() (string, *fault) {
 	if err := json.Unmarshal(a.statement.Predicate, &p); err != nil {
 		return "", faultf(CodeBuilder, "the predicate: %s", plain(err))
 	}
-	id := firstOf(p.RunDetails.Builder.ID, p.Builder.ID)
+	id := p.Builder.ID // each version in its own place: the other one may say anything
+	if a.statement.PredicateType == "https://slsa.dev/provenance/v1" {
+		id = p.RunDetails.Builder.ID
+	}
 	for _, allowed := range a.signer.Builders {
 		if allowed.MatchString(id) {
 			return id, nil
