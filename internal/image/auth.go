@@ -115,7 +115,7 @@ func (r *registry) ping(ctx context.Context) (*transport.Challenge, error) {
 	return challenge, nil
 }
 
-// scope returns what is known of a repository's credential.
+// scope returns what is known of a credential, by the repository and what it is for.
 func (r *registry) scope(repository string) *scope {
 	r.network.mu.Lock()
 	defer r.network.mu.Unlock()
@@ -127,15 +127,20 @@ func (r *registry) scope(repository string) *scope {
 	return s
 }
 
-// authorize returns the Authorization header for reading a repository. When
+// authorize returns the Authorization header for a repository: for reading it, or with
+// push for writing as well. When
 // stale is the header that was refused, a new one is made. fresh says that it
 // was made just now, so that asking again would not help.
-func (r *registry) authorize(ctx context.Context, repository string, stale *string) (header string, fresh bool, err error) {
+func (r *registry) authorize(ctx context.Context, repository string, push bool, stale *string) (header string, fresh bool, err error) {
 	challenge, err := r.ping(ctx)
 	if err != nil {
 		return "", false, err
 	}
-	s := r.scope(repository)
+	actions := "pull"
+	if push {
+		actions = "pull,push"
+	}
+	s := r.scope(repository + ":" + actions)
 	if err := acquire(ctx, s.lock); err != nil {
 		return "", false, err
 	}
@@ -143,7 +148,7 @@ func (r *registry) authorize(ctx context.Context, repository string, stale *stri
 	if r.network.now().Before(s.until) && (stale == nil || *stale != s.header) {
 		return s.header, false, nil
 	}
-	header, age, err := r.credential(ctx, repository, challenge)
+	header, age, err := r.credential(ctx, repository, actions, challenge)
 	if err != nil {
 		return "", false, err
 	}
@@ -152,7 +157,7 @@ func (r *registry) authorize(ctx context.Context, repository string, stale *stri
 }
 
 // credential asks the keychain, and the registry's token service when it has one.
-func (r *registry) credential(ctx context.Context, repository string, challenge *transport.Challenge) (string, time.Duration, error) {
+func (r *registry) credential(ctx context.Context, repository, actions string, challenge *transport.Challenge) (string, time.Duration, error) {
 	auth, err := authn.Resolve(ctx, r.network.keychain, resource{r.host + "/" + repository, r.host})
 	if err != nil {
 		return "", 0, r.keychainError(err)
@@ -175,7 +180,7 @@ func (r *registry) credential(ctx context.Context, repository string, challenge 
 	if err != nil {
 		return "", 0, err
 	}
-	token, err := transport.Exchange(ctx, r.named, auth, inner, []string{"repository:" + repository + ":pull"}, challenge)
+	token, err := transport.Exchange(ctx, r.named, auth, inner, []string{"repository:" + repository + ":" + actions}, challenge)
 	if err != nil {
 		return "", 0, r.network.failure("getting a token for", r.login+"/"+repository, r.login, err)
 	}

@@ -4,6 +4,7 @@
 package image
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -124,6 +125,14 @@ type question struct {
 	query       url.Values
 	accept      string // media types; empty: any
 	from        int64  // the first byte that is wanted
+	put         *put   // what is written; nil: it reads
+}
+
+// put is what is written to a repository.
+type put struct {
+	at          *url.URL // where the registry said; nil: at the path
+	body        []byte
+	contentType string
 }
 
 // ask is do for anything that lies in the repository. When bytes are wanted
@@ -133,7 +142,7 @@ func (r *repository) ask(ctx context.Context, q question) (*http.Response, error
 	if err != nil {
 		return nil, err
 	}
-	header, fresh, err := reg.authorize(ctx, r.ref.Repository, nil)
+	header, fresh, err := reg.authorize(ctx, r.ref.Repository, q.put != nil, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", q.op, q.subject, err)
 	}
@@ -142,11 +151,11 @@ func (r *repository) ask(ctx context.Context, q question) (*http.Response, error
 		if err != nil {
 			return nil, err
 		}
-		resp, err := r.network.follow(req, header)
+		resp, err := r.network.followFrom(url.URL{Scheme: reg.scheme(), Host: reg.host}, req, header)
 		if err != nil {
 			return nil, r.network.failure(q.op, q.subject, r.ref.Registry, err)
 		}
-		if resp.StatusCode == http.StatusOK || q.from > 0 && resp.StatusCode == http.StatusPartialContent {
+		if resp.StatusCode == http.StatusOK || q.from > 0 && resp.StatusCode == http.StatusPartialContent || q.put != nil && resp.StatusCode < 300 {
 			return resp, nil
 		}
 		failed := statusError(q.op, q.subject, r.ref.Registry, header != "", resp)
@@ -155,7 +164,7 @@ func (r *repository) ask(ctx context.Context, q question) (*http.Response, error
 			return resp, failed
 		}
 		// The credential may have run out before its time.
-		if header, fresh, err = reg.authorize(ctx, r.ref.Repository, &header); err != nil {
+		if header, fresh, err = reg.authorize(ctx, r.ref.Repository, q.put != nil, &header); err != nil {
 			return nil, fmt.Errorf("%s %s: %w", q.op, q.subject, err)
 		}
 	}
@@ -164,9 +173,18 @@ func (r *repository) ask(ctx context.Context, q question) (*http.Response, error
 // request makes the request to a registry.
 func (q question) request(ctx context.Context, reg *registry, repository string) (*http.Request, error) {
 	u := &url.URL{Scheme: reg.scheme(), Host: reg.host, Path: cmp.Or(q.root, "/v2/") + repository + "/" + q.path, RawQuery: q.query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, q.method, u.String(), nil)
+	var body io.Reader
+	if q.put != nil {
+		if body = bytes.NewReader(q.put.body); q.put.at != nil {
+			u = q.put.at
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, q.method, u.String(), body)
 	if err != nil {
 		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: q.op, Subject: q.subject, Err: err}
+	}
+	if q.put != nil && q.put.contentType != "" {
+		req.Header.Set("Content-Type", q.put.contentType)
 	}
 	if q.accept != "" {
 		req.Header.Set("Accept", q.accept)
@@ -184,7 +202,11 @@ func (r *registry) scheme() string { return schemeOf(r.challenge) }
 // follow sends a request, and on where the registry redirects to. The
 // credential goes to the registry alone: same scheme, same host, same port.
 func (n *network) follow(req *http.Request, authorization string) (*http.Response, error) {
-	home := *req.URL
+	return n.followFrom(*req.URL, req, authorization)
+}
+
+// followFrom is follow for a request that a registry, home, sent somewhere.
+func (n *network) followFrom(home url.URL, req *http.Request, authorization string) (*http.Response, error) {
 	for hops := 0; ; hops++ {
 		if authorization != "" && req.URL.Scheme == home.Scheme && req.URL.Host == home.Host {
 			req.Header.Set("Authorization", authorization)
@@ -212,6 +234,11 @@ func (n *network) follow(req *http.Request, authorization string) (*http.Respons
 		}
 		req = req.Clone(req.Context())
 		req.URL, req.Host = next, next.Host
+		if req.GetBody != nil {
+			if req.Body, err = req.GetBody(); err != nil {
+				return nil, err
+			}
+		}
 	}
 }
 

@@ -61,15 +61,30 @@ func (r *Registry) bears(req *http.Request) bool {
 		return false
 	}
 	scope := scopeOf(req)
-	return scope == "" || slices.Contains(t.scopes, scope)
+	name, action, _ := cutLast(scope, ":")
+	return scope == "" || slices.ContainsFunc(t.scopes, func(s string) bool {
+		of, actions, _ := cutLast(s, ":")
+		return of == name && slices.Contains(strings.Split(actions, ","), action)
+	})
 }
 
-// scopeOf returns what a token must allow for a request, "repository:NAME:pull".
+func cutLast(s, sep string) (before, after string, ok bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// scopeOf returns what a token must allow for a request, "repository:NAME:pull" or :push.
 func scopeOf(req *http.Request) string {
 	rest := strings.TrimPrefix(req.URL.Path, "/v2/")
 	for _, mark := range []string{"/manifests/", "/blobs/", "/tags/", "/referrers/"} {
 		if i := strings.LastIndex(rest, mark); i > 0 {
-			return "repository:" + rest[:i] + ":pull"
+			action := ":pull"
+			if req.Method != http.MethodGet && req.Method != http.MethodHead {
+				action = ":push"
+			}
+			return "repository:" + rest[:i] + action
 		}
 	}
 	return ""
