@@ -5,7 +5,9 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -115,26 +117,25 @@ func (r *repository) referrers(ctx context.Context, subject dossier.Digest) ([]R
 // taggedReferrers reads the index under the tag for a digest. There is none when
 // nothing refers to it.
 func (r *Repository) taggedReferrers(ctx context.Context, subject dossier.Digest) ([]Referrer, error) {
-	if !r.HasTag(ctx, subject, "") {
+	if !r.Straight && !r.HasTag(ctx, subject, "") {
 		return nil, nil
 	}
-	at := *r.source
-	at.ref.Tag = digestTag(subject)
-	root, err := at.resolve(ctx)
+	resp, err := r.source.do(ctx, "listing referrers of", http.MethodGet, manifests, digestTag(subject))
 	if dossier.KindOf(err) == dossier.KindNotFound {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	body, err := at.open(ctx, manifests, root.Digest)
-	if err != nil {
-		return nil, err
+	limit := r.source.network.limits.Manifest
+	b, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, r.source.network.failure("listing referrers of", r.source.name(), r.source.ref.Registry, err)
 	}
-	b, err := readAll(opParse, body, Descriptor{Digest: root.Digest}, ceiling{"Manifest", at.network.limits.Manifest})
-	if err != nil {
-		return nil, err
+	if int64(len(b)) > limit {
+		return nil, limitError("listing referrers of", r.source.name(), "Manifest", limit, "the index has more bytes")
 	}
+	r.there = true
 	return parseReferrers(b)
 }
 

@@ -18,7 +18,7 @@ import (
 
 // Repository is one repository of a registry, read document by document: for
 // whoever passes on what is there. Errors are those of Client.Read. It is for
-// one goroutine.
+// one goroutine, but for Manifest and Blob.
 type Repository struct {
 	client *Client
 	source *repository
@@ -26,6 +26,10 @@ type Repository struct {
 	listed bool            // it was tried to list the tags, for HasTag
 	there  bool            // and there is a list
 	tags   map[string]bool // all; nil: not known
+
+	// Straight asks for the index under the tag of a digest without a look whether there is
+	// such a tag: for one image that costs less, for many more.
+	Straight bool
 }
 
 // Repository returns the repository of a registry, host or host:port. Neither is

@@ -18,7 +18,8 @@ import (
 	"dossier.dev/dossier/internal/store"
 )
 
-// Artifacts is a repository as far as what is attached to images lies in it.
+// Artifacts is a repository as far as what is attached to images lies in it. Manifest and
+// Blob may be called by several goroutines.
 // KindUnsupported: there is no such list there.
 type Artifacts interface {
 	// Referrers lists what refers to a manifest.

@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"sync"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/image"
@@ -37,28 +39,63 @@ func Bundles(ctx context.Context, from Artifacts, subject dossier.Digest) ([]tru
 	if err != nil {
 		return nil, err
 	}
-	var out []trust.Evidence
-	opened := 0
+	var artifacts []dossier.Digest
 	for _, r := range list {
-		if !mayHoldBundle(r.ArtifactType) || opened >= maxSignatures {
+		if mayHoldBundle(r.ArtifactType) && len(artifacts) < maxSignatures {
+			artifacts = append(artifacts, r.Digest)
+		}
+	}
+	read := make([][]trust.Evidence, len(artifacts))
+	err = each(len(artifacts), func(i int) (err error) {
+		read[i], err = bundlesIn(ctx, from, artifacts[i], subject)
+		return err
+	})
+	out := slices.Concat(read...)
+	return out[:min(len(out), maxSignatures)], err
+}
+
+// readsAtOnce is how many artifacts are read at a time: none waits for another.
+const readsAtOnce = 8
+
+// each calls f for all numbers below n, several at a time, and returns the first error by
+// number.
+func each(n int, f func(i int) error) error {
+	errs := make([]error, n)
+	slots := make(chan struct{}, readsAtOnce)
+	var all sync.WaitGroup
+	for i := range n {
+		slots <- struct{}{}
+		all.Go(func() {
+			errs[i] = f(i)
+			<-slots
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bundlesIn returns the bundles in an artifact.
+func bundlesIn(ctx context.Context, from Artifacts, artifact, subject dossier.Digest) ([]trust.Evidence, error) {
+	layers, err := layersOf(ctx, from, artifact, subject)
+	if err != nil {
+		return nil, err
+	}
+	var out []trust.Evidence
+	for _, l := range layers {
+		if !strings.HasPrefix(l.MediaType, bundleType) || len(out) >= maxSignatures {
 			continue
 		}
-		opened++
-		layers, err := layersOf(ctx, from, r.Digest, subject)
+		b, err := signatureBytes(ctx, from, l)
 		if err != nil {
 			return nil, err
 		}
-		for _, l := range layers {
-			if !strings.HasPrefix(l.MediaType, bundleType) || len(out) >= maxSignatures {
-				continue
-			}
-			b, err := signatureBytes(ctx, from, l)
-			if err != nil {
-				return nil, err
-			}
-			if b != nil {
-				out = append(out, trust.Evidence{Form: trust.FormBundle, Bytes: b})
-			}
+		if b != nil {
+			out = append(out, trust.Evidence{Form: trust.FormBundle, Bytes: b})
 		}
 	}
 	return out, nil

@@ -67,6 +67,9 @@ func (e *Engine) signable(ctx context.Context, name string, place func(dossier.R
 	if from, err = e.artifactsBeside(name, place); err != nil {
 		return ref, nil, "", err
 	}
+	if r, ok := from.(remoteArtifacts); ok {
+		r.Straight = true // of one image
+	}
 	if ref.Digest != "" {
 		return ref, from, ref.Digest, nil
 	}

@@ -203,7 +203,10 @@ func (a *attempt) signerKind() (string, *fault) {
 		if err := strong(a.signer.Key.Public); err != nil {
 			return "key", faultf(CodeWeakKey, "%s", plain(err))
 		}
-		a.public, a.counted = a.signer.Key.Public, keyName(a.signer.Key.Public)
+		a.public, a.counted = a.signer.Key.Public, a.signer.Key.ID
+		if a.counted == "" { // it was put together without NewKey
+			a.counted = keyName(a.public)
+		}
 		return "key " + a.counted, nil
 	case a.signer.Identity == nil:
 		return "", faultf(CodeSignerKind, "%s names neither a key nor an identity", firstOf(a.signer.Name, "the signer"))

@@ -84,7 +84,10 @@ func (a *attempt) verifySignature() (string, *fault) {
 	if a.pgp != nil {
 		return a.verifyPGP()
 	}
-	in := keyName(a.public)
+	in := a.counted
+	if in == "" {
+		in = keyName(a.public)
+	}
 	var ok bool
 	switch {
 	case a.envelope != nil:

@@ -87,6 +87,8 @@ type Trial struct {
 	Predicate string `json:"predicate,omitempty"`
 	// Until is when it stops to hold by itself; zero: never.
 	Until time.Time `json:"until,omitzero"`
+
+	turns []time.Time // when it may come out otherwise by itself
 }
 
 // failure returns the check that failed.

@@ -206,6 +206,7 @@ func (a *attempt) pgpExpiry() (string, *fault) {
 	}
 	key, sig := a.pgp.key, a.pgp.signature
 	end := after(sig.CreationTime, sig.SigLifetimeSecs)
+	a.turns = append(a.turns, key.expires, end, key.public.CreationTime)
 	in := "key until " + bound(key.expires) + ", signature until " + bound(end)
 	switch {
 	case ended(key.expires, a.at):

@@ -67,6 +67,8 @@ type Policy struct {
 	rules   []rule
 	places  []lookaside
 	members []member // in the order of their names
+
+	judged memory // what was decided by it
 }
 
 // lookaside is where signatures of images lie.

@@ -63,12 +63,7 @@ func (p *Policy) Vouches(ref dossier.Reference, digest dossier.Digest, e Evidenc
 	if r == nil || r.accept || r.reject || predicateType == "" {
 		return Trial{}, false
 	}
-	terms := r.terms
-	terms.Need = 1
-	if isProvenance(predicateType) {
-		terms.Signers = slices.DeleteFunc(slices.Clone(terms.Signers), func(s Signer) bool { return len(s.Builders) == 0 })
-	}
-	d := Decide(Question{Digest: digest, Reference: ref.String(), Predicate: predicateType}, terms, []Evidence{e}, at)
+	d := p.judged.of(key(predicateType, ref, digest, []Evidence{e}), at, func() Decision { return r.vouch(ref, digest, e, predicateType, at) })
 	for _, t := range d.Trials {
 		if t.Verified {
 			return t, true
@@ -78,4 +73,13 @@ func (p *Policy) Vouches(ref dossier.Reference, digest dossier.Digest, e Evidenc
 		return d.Trials[len(d.Trials)-1], false
 	}
 	return Trial{}, false
+}
+
+func (r *rule) vouch(ref dossier.Reference, digest dossier.Digest, e Evidence, predicateType string, at time.Time) Decision {
+	terms := r.terms
+	terms.Need = 1
+	if isProvenance(predicateType) {
+		terms.Signers = slices.DeleteFunc(slices.Clone(terms.Signers), func(s Signer) bool { return len(s.Builders) == 0 })
+	}
+	return Decide(Question{Digest: digest, Reference: ref.String(), Predicate: predicateType}, terms, []Evidence{e}, at)
 }

@@ -200,6 +200,7 @@ type attempt struct {
 	match     Match
 	at        time.Time        // that it is judged for
 	until     time.Time        // it stops to hold by itself
+	turns     []time.Time      // when a check may come out otherwise, before and after at
 	public    crypto.PublicKey // that signed
 	counted   string           // what it is counted by
 	statement *statement
@@ -211,7 +212,7 @@ type attempt struct {
 type verifier struct{ dropped string }
 
 // try holds evidence against one signer.
-func (v verifier) try(q Question, e Evidence, s *signed, t Terms, signer Signer, at time.Time) Trial {
+func (v verifier) try(q Question, e Evidence, s *signed, t Terms, signer Signer, at time.Time) (out Trial) {
 	a := &attempt{signed: s, asked: q, signer: signer, root: t.Root, needLogs: t.Logs, match: t.Match, at: at}
 	switch {
 	case t.Logs < 0, s.pgp != nil: // no log takes OpenPGP messages
@@ -219,7 +220,8 @@ func (v verifier) try(q Question, e Evidence, s *signed, t Terms, signer Signer,
 	case t.Logs == 0 && len(t.Root.logs()) > 0:
 		a.needLogs = 1
 	}
-	out := Trial{Evidence: e.Digest(), Signer: signer.Name}
+	out = Trial{Evidence: e.Digest(), Signer: signer.Name}
+	defer func() { out.turns = a.turns }()
 	for _, c := range checks() {
 		in, f := c.run(a)
 		done := Check{Name: c.name, Outcome: Passed, Input: in}
