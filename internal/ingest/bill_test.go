@@ -261,3 +261,37 @@ func TestStatements(t *testing.T) {
 		t.Errorf("statements (-want +got):\n%s", diff)
 	}
 }
+
+// TestNotation keeps signatures that notation attached, by the form of their envelope.
+func TestNotation(t *testing.T) {
+	w := newWorld(t, func(c *ingest.Config) { c.Layer, c.Artifacts = readLayers(t, nil), readArtifacts }, testimage.RegistryOptions{})
+	app, err := onDebian("app").Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.push("app", "1", testimage.Of(onDebian("app")))
+	for tag, mediaType := range map[string]string{"r1": "application/jose+json", "r2": "application/cose", "r3": "application/octet-stream"} {
+		w.attach(tag, testimage.Artifact{ArtifactType: "application/vnd.cncf.notary.signature", ConfigType: "application/vnd.cncf.notary.signature", Subject: &app.Root, Layers: []testimage.Blob{{MediaType: mediaType, Bytes: []byte(mediaType)}}})
+	}
+	if _, err := w.ingest.Inspect(t.Context(), w.registry.Host+"/app:1", true); err != nil {
+		t.Fatal(err)
+	}
+	got := []string{}
+	w.view(func(r store.Reader) error {
+		for f, err := range r.Holding(t.Context(), []dossier.Digest{app.Digest()}, dossier.Times{}, dossier.FactSignature) {
+			var e struct {
+				Form  string
+				Bytes []byte
+			}
+			if err != nil || json.Unmarshal(f.Body, &e) != nil {
+				t.Fatalf("%v: %s", err, f.Body)
+			}
+			got = append(got, e.Form+" "+string(e.Bytes))
+		}
+		return nil
+	})
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{"notation-cose application/cose", "notation-jws application/jose+json"}, got); diff != "" {
+		t.Errorf("signatures (-want +got):\n%s", diff)
+	}
+}

@@ -28,7 +28,8 @@ const (
 // bundleType is what artifact types and media types of bundles begin with.
 const bundleType = "application/vnd.dev.sigstore.bundle"
 
-// Bundles returns the Sigstore bundles that refer to a manifest. What is named and not
+// Bundles returns the Sigstore bundles that refer to a manifest, and the signatures that
+// notation made. What is named and not
 // to be had, or is not what it says, is left out: it is no evidence.
 func Bundles(ctx context.Context, from Artifacts, subject dossier.Digest) ([]trust.Evidence, error) {
 	list, err := from.Referrers(ctx, subject)
@@ -41,7 +42,7 @@ func Bundles(ctx context.Context, from Artifacts, subject dossier.Digest) ([]tru
 	}
 	var artifacts []dossier.Digest
 	for _, r := range list {
-		if mayHoldBundle(r.ArtifactType) && len(artifacts) < maxSignatures {
+		if (mayHoldBundle(r.ArtifactType) || r.ArtifactType == trust.NotaryArtifact) && len(artifacts) < maxSignatures {
 			artifacts = append(artifacts, r.Digest)
 		}
 	}
@@ -79,7 +80,7 @@ func each(n int, f func(i int) error) error {
 	return nil
 }
 
-// bundlesIn returns the bundles in an artifact.
+// bundlesIn returns the bundles and signatures in an artifact.
 func bundlesIn(ctx context.Context, from Artifacts, artifact, subject dossier.Digest) ([]trust.Evidence, error) {
 	layers, err := layersOf(ctx, from, artifact, subject)
 	if err != nil {
@@ -87,7 +88,11 @@ func bundlesIn(ctx context.Context, from Artifacts, artifact, subject dossier.Di
 	}
 	var out []trust.Evidence
 	for _, l := range layers {
-		if !strings.HasPrefix(l.MediaType, bundleType) || len(out) >= maxSignatures {
+		form, ok := trust.NotaryForm(l.MediaType)
+		if strings.HasPrefix(l.MediaType, bundleType) {
+			form, ok = trust.FormBundle, true
+		}
+		if !ok || len(out) >= maxSignatures {
 			continue
 		}
 		b, err := signatureBytes(ctx, from, l)
@@ -95,7 +100,7 @@ func bundlesIn(ctx context.Context, from Artifacts, artifact, subject dossier.Di
 			return nil, err
 		}
 		if b != nil {
-			out = append(out, trust.Evidence{Form: trust.FormBundle, Bytes: b})
+			out = append(out, trust.Evidence{Form: form, Bytes: b})
 		}
 	}
 	return out, nil

@@ -42,13 +42,14 @@ func faultf(code Code, format string, args ...any) *fault {
 // be read is missing, and why is in faults, by the check that will say so.
 type signed struct {
 	form      string
-	version   string      // of a bundle: "0.1"
-	hash      crypto.Hash // of a message
-	digest    []byte      // that the evidence says the message has
-	message   []byte      // the message, when the evidence brings it
-	simple    bool        // the message is a payload of simple signing by cosign
-	pgp       *pgpSigned  // it is an OpenPGP message
-	envelope  *envelope   // else
+	version   string        // of a bundle: "0.1"
+	hash      crypto.Hash   // of a message
+	digest    []byte        // that the evidence says the message has
+	message   []byte        // the message, when the evidence brings it
+	simple    bool          // the message is a payload of simple signing by cosign
+	pgp       *pgpSigned    // it is an OpenPGP message
+	notary    *notarySigned // it is a signature as notation makes them
+	envelope  *envelope     // else
 	signature []byte
 	leaf      *x509.Certificate
 	inner     []*x509.Certificate // intermediate certificates that it brings

@@ -195,6 +195,12 @@ func (a *attempt) signerKind() (string, *fault) {
 		return "", faultf(CodeSignerKind, "it is no OpenPGP message, and %s signs with an OpenPGP key", a.signer.Name)
 	case a.signer.Keyring != nil:
 		return "OpenPGP key", nil
+	case a.signer.Notary != nil && a.notary == nil:
+		return "", faultf(CodeSignerKind, "it is no signature by notation, and %s signs so", a.signer.Name)
+	case a.signer.Notary != nil:
+		return "notation", nil
+	case a.notary != nil:
+		return "notation", faultf(CodeSignerKind, "it was signed by notation, and %s does not sign so", firstOf(a.signer.Name, "the signer"))
 	case a.pgp != nil:
 		return "OpenPGP key", faultf(CodeSignerKind, "it was signed with an OpenPGP key, and %s does not sign with one", firstOf(a.signer.Name, "the signer"))
 	case a.signer.Key != nil && a.leaf != nil:

@@ -36,6 +36,12 @@ func (a *attempt) digestOf(h crypto.Hash) []byte {
 // artifact compares what the evidence says that it signs with what is asked about.
 func (a *attempt) artifact() (string, *fault) {
 	switch {
+	case a.notary != nil:
+		in := string(a.notary.target)
+		if a.notary.target != a.asked.Digest {
+			return in, faultf(CodeArtifact, "it signs %q", in)
+		}
+		return in, nil
 	case a.pgp != nil:
 		in := a.pgp.payload.Critical.Image.Digest
 		if kind := a.pgp.payload.Critical.Type; kind != typeSimple {
@@ -81,7 +87,10 @@ func (a *attempt) artifact() (string, *fault) {
 
 // verifySignature verifies the signature of the message or the envelope.
 func (a *attempt) verifySignature() (string, *fault) {
-	if a.pgp != nil {
+	switch {
+	case a.notary != nil:
+		return a.verifyNotary()
+	case a.pgp != nil:
 		return a.verifyPGP()
 	}
 	in := a.counted

@@ -46,14 +46,16 @@ const (
 	CodeIdentity    Code = "identity-mismatch"   // identity
 	CodeBuilder     Code = "builder-mismatch"    // builder: who signed may not speak for that builder
 
-	CodeSignerRevoked    Code = "signer-revoked"     // revocation: the policy revokes who signed
-	CodeKeyUnknown       Code = "key-unknown"        // pgp-key: the signer has no such key
-	CodeWeakHash         Code = "weak-hash"          // pgp-strength: SHA-1 and others
-	CodeKeyUsage         Code = "key-usage"          // pgp-usage: a key that is not meant for signing
-	CodeKeyRevoked       Code = "key-revoked"        // pgp-revocation
-	CodeKeyExpired       Code = "key-expired"        // pgp-expiry
-	CodeSignatureExpired Code = "signature-expired"  // pgp-expiry
-	CodeReference        Code = "reference-mismatch" // claim: it was signed as another image
+	CodeSignerRevoked      Code = "signer-revoked"      // revocation: the policy revokes who signed
+	CodeCertificateRevoked Code = "certificate-revoked" // notation-revocation
+	CodeListStale          Code = "crl-stale"           // notation-revocation: the list should have been renewed
+	CodeKeyUnknown         Code = "key-unknown"         // pgp-key: the signer has no such key
+	CodeWeakHash           Code = "weak-hash"           // pgp-strength: SHA-1 and others
+	CodeKeyUsage           Code = "key-usage"           // pgp-usage: a key that is not meant for signing
+	CodeKeyRevoked         Code = "key-revoked"         // pgp-revocation
+	CodeKeyExpired         Code = "key-expired"         // pgp-expiry
+	CodeSignatureExpired   Code = "signature-expired"   // pgp-expiry
+	CodeReference          Code = "reference-mismatch"  // claim: it was signed as another image
 )
 
 // Outcome is how a check ended.

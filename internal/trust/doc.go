@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package trust verifies who signed what: Sigstore bundles over files, images and
-// statements about them, by keys and by identities; simple signing of images by OpenPGP.
+// statements about them, by keys and by identities; simple signing of images by OpenPGP;
+// signatures of the Notary Project.
 //
 // It is given all that it looks at, the question, who may sign, the trusted root, the
 // bytes and the time, and returns a [Decision]: each check with its input and a reason

@@ -27,6 +27,8 @@ func (e Evidence) read() *signed {
 		if len(e.Bytes) == 0 || len(e.Signature) == 0 || len(e.Signature) > maxSignature {
 			s.fail(checkContent, faultf(CodeNoSignature, "a payload of %d bytes, a signature of %d", len(e.Bytes), len(e.Signature)))
 		}
+	case FormJWS, FormCOSE:
+		return readNotary(e.Form, e.Bytes)
 	case FormPGP:
 		return readPGP(e.Bytes)
 	case FormEnvelope:

@@ -40,7 +40,13 @@ type signerFile struct {
 	Identity        string    `yaml:"identity"`
 	IdentityPattern string    `yaml:"identityPattern"`
 	Builders        []string  `yaml:"builders"`
-	Revoked         string    `yaml:"revoked"` // why; it then signs nothing
+	// Of the Notary Project: paths of certificates, of those of timestamp authorities and of
+	// revocation lists, and distinguished names.
+	Certificates []string `yaml:"certificates"`
+	Subjects     []string `yaml:"subjects"`
+	Timestampers []string `yaml:"timestampers"`
+	CRLs         []string `yaml:"crls"`
+	Revoked      string   `yaml:"revoked"` // why; it then signs nothing
 }
 
 type ruleFile struct {
@@ -187,14 +193,36 @@ func (r *policyReader) readSigners(signers map[string]signerFile) {
 	}
 }
 
+// notary reads a signer by certificates.
+func (r *policyReader) notary(s *Signer, name string, f signerFile, named bool) (*Signer, error) {
+	if f.Key != "" || named || !f.From.IsZero() || !f.Until.IsZero() || len(f.Builders) > 0 {
+		return nil, dossier.Errorf(dossier.KindInvalid, "reading signer", "", "with certificates it can have subjects, timestampers and crls, and nothing else")
+	}
+	var read [3][][]byte
+	for i, paths := range [][]string{f.Certificates, f.Timestampers, f.CRLs} {
+		for _, path := range paths {
+			b, ok := r.file("signers."+name, path)
+			if !ok {
+				return nil, nil
+			}
+			read[i] = append(read[i], b)
+		}
+	}
+	var err error
+	s.Notary, err = newNotary(read[0], read[1], read[2], f.Subjects)
+	return s, err
+}
+
 // memberOf says who a signer is.
 func memberOf(s *Signer, f signerFile) member {
-	m := member{name: s.Name, revoked: f.Revoked, limits: fmt.Sprint(f.From, f.Until, f.Builders)}
+	m := member{name: s.Name, revoked: f.Revoked, limits: fmt.Sprint(f.From, f.Until, f.Builders, f.Certificates, f.Timestampers, f.CRLs)}
 	switch {
 	case s.Keyring != nil:
 		m.signs = strings.Join(s.Keyring.ids, ", ")
 	case s.Key != nil:
 		m.signs = s.Key.ID
+	case s.Notary != nil:
+		m.signs = fmt.Sprintf("certificates for %s", strings.Join(f.Subjects, "; "))
 	case s.Identity != nil:
 		m.signs = strings.TrimSpace(s.Identity.text)
 	}
@@ -213,6 +241,10 @@ func (r *policyReader) signer(name string, f signerFile) (*Signer, error) {
 	}
 	named := f.Issuer+f.IssuerPattern+f.Identity+f.IdentityPattern != ""
 	switch {
+	case len(f.Certificates) > 0:
+		return r.notary(s, name, f, named)
+	case len(f.Subjects)+len(f.Timestampers)+len(f.CRLs) > 0:
+		return nil, dossier.Errorf(dossier.KindInvalid, "reading signer", "", "subjects, timestampers and crls belong to certificates, and it has none")
 	case f.Key != "" && named:
 		return nil, dossier.Errorf(dossier.KindInvalid, "reading signer", "", "it has a key and an identity: make two signers")
 	case f.Key != "":

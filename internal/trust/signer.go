@@ -151,6 +151,7 @@ type Signer struct {
 	Key      *Key
 	Identity *Identity
 	Keyring  *Keyring // OpenPGP
+	Notary   *Notary  // certificates, as the Notary Project has them
 	// Revoked is why nothing counts that it signed, whenever that was; empty: it counts.
 	Revoked string
 	// Builders are the builders that provenance by this signer may name, as patterns of

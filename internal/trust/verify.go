@@ -105,10 +105,12 @@ type Form string
 
 // The forms.
 const (
-	FormBundle   Form = "bundle"   // Sigstore bundle, JSON
-	FormPayload  Form = "payload"  // simple signing by cosign, with its signature beside it
-	FormEnvelope Form = "envelope" // DSSE, with the certificate beside it
-	FormPGP      Form = "openpgp"  // simple signing by OpenPGP: a signed message
+	FormBundle   Form = "bundle"       // Sigstore bundle, JSON
+	FormPayload  Form = "payload"      // simple signing by cosign, with its signature beside it
+	FormEnvelope Form = "envelope"     // DSSE, with the certificate beside it
+	FormPGP      Form = "openpgp"      // simple signing by OpenPGP: a signed message
+	FormJWS      Form = "notation-jws" // a signature of the Notary Project
+	FormCOSE     Form = "notation-cose"
 )
 
 // Digest is that of all parts of the evidence.
@@ -176,12 +178,17 @@ func checks() []check {
 		{"log-entry", (*attempt).logEntry},
 		{"log-threshold", (*attempt).logThreshold},
 		{"timestamp", (*attempt).timestamp},
+		{"notation-time", (*attempt).notaryTime},
 		{"log-time", (*attempt).logTime},
 		{"time", (*attempt).time},
 		{"key-time", (*attempt).keyTime},
 		{"certificate", (*attempt).certificate},
 		{"certificate-log", (*attempt).certificateLog},
 		{"identity", (*attempt).identity},
+		{"notation-chain", (*attempt).notaryChain},
+		{"notation-revocation", (*attempt).notaryRevocation},
+		{"notation-identity", (*attempt).notaryIdentity},
+		{"notation-expiry", (*attempt).notaryExpiry},
 		{"revocation", (*attempt).revocation},
 		{"pgp-usage", (*attempt).pgpUsage},
 		{"pgp-revocation", (*attempt).pgpRevocation},
@@ -215,7 +222,7 @@ type verifier struct{ dropped string }
 func (v verifier) try(q Question, e Evidence, s *signed, t Terms, signer Signer, at time.Time) (out Trial) {
 	a := &attempt{signed: s, asked: q, signer: signer, root: t.Root, needLogs: t.Logs, match: t.Match, at: at}
 	switch {
-	case t.Logs < 0, s.pgp != nil: // no log takes OpenPGP messages
+	case t.Logs < 0, s.pgp != nil, s.notary != nil: // no log takes OpenPGP messages, nor notation's signatures
 		a.needLogs = 0
 	case t.Logs == 0 && len(t.Root.logs()) > 0:
 		a.needLogs = 1
