@@ -69,6 +69,7 @@ func figures() []figure {
 		{"vulns", "a new advisory until what runs with it, a refresh of 20,000, searches, and memory; 1,000 images of 1,000 packages", measureVulns},
 		{"vulns-growth", "searches and memory as images and advisories grow: 1, 10 and 100 times 100 images", measureGrowth},
 		{"proofs", "record to provable, proofs, and log verify, in a log of 1,000,000 facts", measureProofs},
+		{"trust", "signed images verified beside the operations with keys alone", measureTrust},
 		{"contents-one", "packages and findings of one image that nothing is known of, beside Syft and Grype", measureContentsOne},
 		{"contents-many", "packages of 100 images on 5 bases, beside Syft", measureContentsMany},
 		{"contents-speed", "layers read beside decompressing them", measureContentsSpeed},
