@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,6 +20,7 @@ import (
 	"dossier.dev/dossier/internal/ingest"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/testimage"
 )
 
@@ -41,7 +41,7 @@ func newWorld(t *testing.T, change func(*ingest.Config), opts testimage.Registry
 	w.registry = testimage.NewRegistry(t, opts)
 	var err error
 	now := func() time.Time { return w.now }
-	w.path = filepath.Join(t.TempDir(), "dossier.db")
+	w.path = sqltest.File(t)
 	w.store, err = sqlstore.Open(t.Context(), sqlstore.Config{Path: w.path, Now: now})
 	if err != nil {
 		t.Fatal(err)

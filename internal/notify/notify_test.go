@@ -26,6 +26,7 @@ import (
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 )
 
 const testKey = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -97,7 +98,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), at: dossier.Instant(time.Now()), lists: map[dossier.Digest]dossier.FindingList{}, receiver: startReceiver(t)}
 	w.receiver.now = w.now
-	db, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: filepath.Join(w.dir, "test.db"), Now: w.now})
+	db, err := sqlstore.Open(t.Context(), sqlstore.Config{Path: sqltest.File(t), Now: w.now})
 	if err != nil {
 		t.Fatal(err)
 	}

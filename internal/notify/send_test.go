@@ -32,7 +32,7 @@ import (
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
-	"dossier.dev/dossier/internal/store/storetest/pgtest"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 )
 
 // answers makes the receiver answer with a status, until it is told something else.
@@ -382,7 +382,7 @@ func twoStores(t *testing.T, w *world, engine string) (a, b store.Store) {
 	if engine == "SQLite" {
 		return w.store, w.store
 	}
-	url := pgtest.Start(t)
+	url := sqltest.URL(t)
 	open := func() store.Store {
 		db, err := sqlstore.Open(t.Context(), sqlstore.Config{URL: url, Now: w.now})
 		if err != nil {

@@ -19,6 +19,7 @@ import (
 	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/testimage"
 )
 
@@ -36,7 +37,7 @@ type lab struct {
 
 func newLab(t testing.TB, change func(*registry.Config)) *lab {
 	t.Helper()
-	return newLabOn(t, sqlstore.Config{Path: filepath.Join(t.TempDir(), "test.db")}, change)
+	return newLabOn(t, sqlstore.Config{Path: sqltest.File(t)}, change)
 }
 
 // newLabOn is newLab on a given database.

@@ -24,7 +24,7 @@ import (
 	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
-	"dossier.dev/dossier/internal/store/storetest/pgtest"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 )
 
 // manualClock is a clock that is set by hand.
@@ -36,9 +36,9 @@ func (c *manualClock) now() time.Time { return time.Unix(c.at.Load(), 0).UTC() }
 func TestRestore(t *testing.T) {
 	for name, config := range map[string]func(t *testing.T) sqlstore.Config{
 		"SQLite": func(t *testing.T) sqlstore.Config {
-			return sqlstore.Config{Path: filepath.Join(t.TempDir(), "test.db")}
+			return sqlstore.Config{Path: sqltest.File(t)}
 		},
-		"PostgreSQL": func(t *testing.T) sqlstore.Config { return sqlstore.Config{URL: pgtest.Start(t)} },
+		"PostgreSQL": func(t *testing.T) sqlstore.Config { return sqlstore.Config{URL: sqltest.URL(t)} },
 	} {
 		t.Run(name, func(t *testing.T) { testRestore(t, config(t)) })
 	}

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -17,7 +16,7 @@ import (
 	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
-	"dossier.dev/dossier/internal/store/storetest/pgtest"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 )
 
 // TestManyPushersFixTag has 50 clients push different manifests under one fixed
@@ -26,9 +25,9 @@ import (
 func TestManyPushersFixTag(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) sqlstore.Config{
 		"SQLite": func(t *testing.T) sqlstore.Config {
-			return sqlstore.Config{Path: filepath.Join(t.TempDir(), "test.db")}
+			return sqlstore.Config{Path: sqltest.File(t)}
 		},
-		"PostgreSQL": func(t *testing.T) sqlstore.Config { return sqlstore.Config{URL: pgtest.Start(t)} },
+		"PostgreSQL": func(t *testing.T) sqlstore.Config { return sqlstore.Config{URL: sqltest.URL(t)} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLabOn(t, open(t), func(c *registry.Config) { c.Fixed = func(_, tag string) bool { return tag != "latest" } })

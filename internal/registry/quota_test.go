@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +14,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
-	"dossier.dev/dossier/internal/store/storetest/pgtest"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 )
 
 // quotas sets quotas, and returns what is used of the first.
@@ -114,9 +113,9 @@ func TestQuota(t *testing.T) {
 func TestManyPushersOneQuota(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T) sqlstore.Config{
 		"SQLite": func(t *testing.T) sqlstore.Config {
-			return sqlstore.Config{Path: filepath.Join(t.TempDir(), "test.db")}
+			return sqlstore.Config{Path: sqltest.File(t)}
 		},
-		"PostgreSQL": func(t *testing.T) sqlstore.Config { return sqlstore.Config{URL: pgtest.Start(t)} },
+		"PostgreSQL": func(t *testing.T) sqlstore.Config { return sqlstore.Config{URL: sqltest.URL(t)} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			const pushers, size, fit = 50, 1000, 20

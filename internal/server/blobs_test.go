@@ -17,6 +17,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob/s3/s3test"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/testimage"
 )
 
@@ -35,7 +36,7 @@ func bucketURL(t *testing.T) string {
 func TestBlobsInABucket(t *testing.T) {
 	place := bucketURL(t)
 	var log bytes.Buffer
-	c := ServeConfig{Config: Config{Data: t.TempDir(), Offline: true, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))},
+	c := ServeConfig{Config: Config{Data: sqltest.Dir(t), Offline: true, Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))},
 		Listen: "127.0.0.1:0", NoCluster: true, Blobs: place}
 	c.Registry.Name = "registry.example"
 	content, err := testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"a": testimage.Text(strings.Repeat("layer", 1000))}}}}.Build()
@@ -94,7 +95,7 @@ func TestBlobsAreCheckedAtTheStart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.setup(t)
-			c := ServeConfig{Config: Config{Data: t.TempDir(), Offline: true}, Listen: "127.0.0.1:0", NoCluster: true, Blobs: tt.blobs}
+			c := ServeConfig{Config: Config{Data: sqltest.Dir(t), Offline: true}, Listen: "127.0.0.1:0", NoCluster: true, Blobs: tt.blobs}
 			err := Serve(t.Context(), c, func(net.Addr) { t.Error("it listens") })
 			if dossier.KindOf(err) != tt.kind || !strings.Contains(fmt.Sprint(err), tt.says) || strings.Contains(fmt.Sprint(err), "secret@") {
 				t.Errorf("%v (%s), want %s that says %s", err, dossier.KindOf(err), tt.kind, tt.says)

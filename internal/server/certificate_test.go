@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/testimage"
 )
 
@@ -29,7 +30,7 @@ func moveTo(t *testing.T, from, to string) {
 func TestCertificateIsReadAgain(t *testing.T) {
 	cert, key, pool := certificate(t)
 	nextCert, nextKey, nextPool := certificate(t)
-	s := serve(t, ServeConfig{Config: Config{Data: t.TempDir(), Offline: true}, Listen: "127.0.0.1:0", NoCluster: true, TLSCert: cert, TLSKey: key})
+	s := serve(t, ServeConfig{Config: Config{Data: sqltest.Dir(t), Offline: true}, Listen: "127.0.0.1:0", NoCluster: true, TLSCert: cert, TLSKey: key})
 	// trusts connects anew and reports whether the certificate is one of a pool.
 	trusts := func(pool *x509.CertPool) error {
 		web := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
@@ -88,7 +89,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 // TestRegistryOverHTTP2 pushes and pulls over one connection that all share.
 func TestRegistryOverHTTP2(t *testing.T) {
 	cert, key, pool := certificate(t)
-	s := serve(t, ServeConfig{Config: Config{Data: t.TempDir(), Offline: true}, Listen: "127.0.0.1:0", NoCluster: true, TLSCert: cert, TLSKey: key})
+	s := serve(t, ServeConfig{Config: Config{Data: sqltest.Dir(t), Offline: true}, Listen: "127.0.0.1:0", NoCluster: true, TLSCert: cert, TLSKey: key})
 	web := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
 	t.Cleanup(web.CloseIdleConnections)
 	content, err := testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"a": testimage.Text(strings.Repeat("layer", 300_000))}}}}.Build()

@@ -15,13 +15,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 )
 
 // TestDigestsAreNoNames: a digest that is not known is not asked for as if it
 // were the name of an image.
 func TestDigestsAreNoNames(t *testing.T) {
 	var dials atomic.Int32
-	e, err := Open(t.Context(), Config{Data: t.TempDir(), Dial: func(context.Context, string, string) (net.Conn, error) {
+	e, err := Open(t.Context(), Config{Data: sqltest.Dir(t), Dial: func(context.Context, string, string) (net.Conn, error) {
 		dials.Add(1)
 		return nil, errors.New("no network")
 	}})

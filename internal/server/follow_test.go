@@ -19,6 +19,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/client"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 )
 
 // kubernetes is an API server that knows one list of pods and one watch.
@@ -172,7 +173,7 @@ func TestServeFollowsACluster(t *testing.T) {
 	one, two := dossier.FromBytes([]byte("1")), dossier.FromBytes([]byte("2"))
 	const app = "127.0.0.1:9/app"
 	k.run("a", app+":1", app+"@"+string(one))
-	s := serve(t, ServeConfig{Config: Config{Data: t.TempDir()}, Listen: "127.0.0.1:0", Cluster: options})
+	s := serve(t, ServeConfig{Config: Config{Data: sqltest.Dir(t)}, Listen: "127.0.0.1:0", Cluster: options})
 	c := newClient(t, s.url, client.Options{})
 	running := func(want map[dossier.Digest]int) {
 		t.Helper()

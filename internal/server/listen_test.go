@@ -26,6 +26,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/client"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 )
 
 func TestListenBeyondLoopbackNeedsMore(t *testing.T) {
@@ -109,7 +110,7 @@ func TestTLSAndTokens(t *testing.T) {
 	if err := os.WriteFile(tokens, []byte("# ours\n"+token+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	config := ServeConfig{Config: Config{Data: t.TempDir()}, Listen: "127.0.0.1:0", NoCluster: true, TLSCert: cert, TLSKey: key, TokenFile: tokens}
+	config := ServeConfig{Config: Config{Data: sqltest.Dir(t)}, Listen: "127.0.0.1:0", NoCluster: true, TLSCert: cert, TLSKey: key, TokenFile: tokens}
 	s := serve(t, config)
 	web := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
 	t.Cleanup(web.CloseIdleConnections)
@@ -144,7 +145,7 @@ func TestTLSAndTokens(t *testing.T) {
 func TestTokensAreReadAgain(t *testing.T) {
 	const first, second = "the-first-token-of-all", "the-second-token-of-all"
 	tokens := writeFile(t, "tokens", first+"\n")
-	s := serve(t, ServeConfig{Config: Config{Data: t.TempDir()}, Listen: "127.0.0.1:0", NoCluster: true, TokenFile: tokens})
+	s := serve(t, ServeConfig{Config: Config{Data: sqltest.Dir(t)}, Listen: "127.0.0.1:0", NoCluster: true, TokenFile: tokens})
 	status := func(path, token string) int {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path, nil)
@@ -187,7 +188,7 @@ func TestAddressIsTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	c := ServeConfig{Config: Config{Data: t.TempDir()}, Listen: taken.Addr().String(), NoCluster: true}
+	c := ServeConfig{Config: Config{Data: sqltest.Dir(t)}, Listen: taken.Addr().String(), NoCluster: true}
 	if err := Serve(t.Context(), c, func(net.Addr) { t.Error("it listens") }); dossier.KindOf(err) != dossier.KindUnavailable || dossier.HintOf(err) == "" {
 		t.Errorf("got %v", err)
 	}
@@ -195,7 +196,7 @@ func TestAddressIsTaken(t *testing.T) {
 
 func TestUnreachableClusterIsNotFatal(t *testing.T) {
 	s := serve(t, ServeConfig{
-		Config: Config{Data: t.TempDir()}, Listen: "127.0.0.1:0",
+		Config: Config{Data: sqltest.Dir(t)}, Listen: "127.0.0.1:0",
 		Cluster: ClusterOptions{Kubeconfig: filepath.Join(t.TempDir(), "none")},
 	})
 	deadline := time.Now().Add(10 * time.Second)
@@ -221,7 +222,7 @@ func TestUnreachableClusterIsNotFatal(t *testing.T) {
 }
 
 func TestOfflineServesOnly(t *testing.T) {
-	s := serve(t, ServeConfig{Config: Config{Data: t.TempDir(), Offline: true}, Listen: "127.0.0.1:0"})
+	s := serve(t, ServeConfig{Config: Config{Data: sqltest.Dir(t), Offline: true}, Listen: "127.0.0.1:0"})
 	if status, body := fetch(t, s.url+"/readyz"); status != http.StatusOK || strings.Contains(body, "cluster") {
 		t.Errorf("readiness: %d\n%s", status, body)
 	}

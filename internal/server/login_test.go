@@ -21,6 +21,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/registry/access"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 )
 
 const (
@@ -42,7 +43,7 @@ func writeFile(t *testing.T, name, text string) string {
 // closedRegistry is a configuration with users, rules and API tokens.
 func closedRegistry(t *testing.T) ServeConfig {
 	return ServeConfig{
-		Config: Config{Data: t.TempDir(), Offline: true}, Listen: "127.0.0.1:0", NoCluster: true,
+		Config: Config{Data: sqltest.Dir(t), Offline: true}, Listen: "127.0.0.1:0", NoCluster: true,
 		TokenFile: writeFile(t, "tokens", apiToken),
 		Registry: config.Registry{
 			Name: "registry.example", AnonymousPull: true, Htpasswd: writeFile(t, "users", "alice:"+passwordHash+"\n"),

@@ -20,13 +20,14 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/client"
 	"dossier.dev/dossier/internal/config"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/testimage"
 )
 
 // serveRegistry serves an empty store.
 func serveRegistry(t *testing.T, change func(*ServeConfig)) serving {
 	t.Helper()
-	c := ServeConfig{Config: Config{Data: t.TempDir()}, Listen: "127.0.0.1:0", NoCluster: true}
+	c := ServeConfig{Config: Config{Data: sqltest.Dir(t)}, Listen: "127.0.0.1:0", NoCluster: true}
 	if change != nil {
 		change(&c)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"dossier.dev/dossier/internal/config"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 )
 
 // feedBase is a directory of feeds: of npm, with one advisory.
@@ -60,7 +61,7 @@ func (c *clock) add(d time.Duration) {
 // tried again after a while; age is told by metrics.
 func TestFeedSchedule(t *testing.T) {
 	c := &clock{at: time.Date(2024, 6, 1, 12, 0, 0, 0, time.UTC)}
-	e, err := Open(t.Context(), Config{Data: t.TempDir(), Now: c.now})
+	e, err := Open(t.Context(), Config{Data: sqltest.Dir(t), Now: c.now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/client"
-	"dossier.dev/dossier/internal/store/storetest/pgtest"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/testimage"
 )
 
@@ -19,7 +19,7 @@ import (
 func TestMetadataSearch(t *testing.T) {
 	for name, database := range map[string]func(t *testing.T) string{
 		"SQLite":     func(*testing.T) string { return "" },
-		"PostgreSQL": func(t *testing.T) string { return pgtest.Start(t) },
+		"PostgreSQL": func(t *testing.T) string { return sqltest.URL(t) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := serveRegistry(t, func(c *ServeConfig) {

@@ -22,6 +22,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/client"
 	"dossier.dev/dossier/internal/cluster"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/testimage"
 )
 
@@ -53,7 +54,7 @@ func newWorld(t *testing.T) world {
 	t.Helper()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	w := world{
-		config:   Config{Data: t.TempDir(), Now: func() time.Time { return now }},
+		config:   Config{Data: sqltest.Dir(t), Now: func() time.Time { return now }},
 		registry: testimage.NewRegistry(t, testimage.RegistryOptions{}),
 	}
 	base := testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"etc/os-release": testimage.Text("ID=test\n")}, CreatedBy: "FROM scratch"}}}

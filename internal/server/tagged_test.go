@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 )
 
 // TestTokenForMetadata: a token is shown to the server that it was given for, and to nobody else: the name of
@@ -22,7 +23,7 @@ func TestTokenForMetadata(t *testing.T) {
 	}))
 	t.Cleanup(somebody.Close)
 	host := strings.TrimPrefix(somebody.URL, "http://")
-	e, err := Open(t.Context(), Config{Data: t.TempDir()})
+	e, err := Open(t.Context(), Config{Data: sqltest.Dir(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

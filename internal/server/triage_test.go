@@ -23,6 +23,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/client"
 	"dossier.dev/dossier/internal/config"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/testimage"
 )
 
@@ -77,7 +78,7 @@ func newTriageWorld(t *testing.T) *triageWorld {
 	k, options := startKubernetes(t)
 	k.run("shop", w.ref, registry.Host+"/org/shop@"+string(w.digest))
 	w.config = ServeConfig{
-		Config: Config{Data: t.TempDir(), Now: func() time.Time { return time.Now().Add(time.Duration(w.late.Load())) }},
+		Config: Config{Data: sqltest.Dir(t), Now: func() time.Time { return time.Now().Add(time.Duration(w.late.Load())) }},
 		Listen: "127.0.0.1:0", Cluster: options, Advisories: config.Advisories{Base: base, Ecosystems: []string{"npm"}},
 		NotifyPoll: 5 * time.Millisecond, TriageEvery: 5 * time.Millisecond,
 	}

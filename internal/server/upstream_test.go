@@ -14,6 +14,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/client"
 	"dossier.dev/dossier/internal/config"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/testimage"
 )
 
@@ -99,7 +100,7 @@ func TestServeUpstream(t *testing.T) {
 // TestServeUpstreamFaults: what is wrong with an upstream is told before anything
 // is served.
 func TestServeUpstreamFaults(t *testing.T) {
-	c := ServeConfig{Config: Config{Data: t.TempDir()}, Listen: "127.0.0.1:0", NoCluster: true}
+	c := ServeConfig{Config: Config{Data: sqltest.Dir(t)}, Listen: "127.0.0.1:0", NoCluster: true}
 	for name, u := range map[string]config.Upstream{
 		"a name that is none":      {Name: "docker"},
 		"itself":                   {Name: "registry.example"},

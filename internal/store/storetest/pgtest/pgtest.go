@@ -41,6 +41,19 @@ const RequireEnv = "DOSSIER_REQUIRE_POSTGRES"
 // that forget to say otherwise are found out.
 func Start(t testing.TB) string {
 	t.Helper()
+	return startOn(t, nil)
+}
+
+// StartWith returns the URL of a new database like the one that prepare has filled:
+// that is made once in a process, and copied. All calls must have the same prepare,
+// which leaves no connection open.
+func StartWith(t testing.TB, prepare func(url string) error) string {
+	t.Helper()
+	return startOn(t, prepare)
+}
+
+func startOn(t testing.TB, prepare func(url string) error) string {
+	t.Helper()
 	s, err := shared()
 	switch {
 	case errors.Is(err, errMissing) && os.Getenv(RequireEnv) == "":
@@ -49,7 +62,19 @@ func Start(t testing.TB) string {
 		t.Fatal(err)
 	}
 	name := fmt.Sprintf("test%d", s.databases.Add(1))
-	if err := s.tool("createdb", name); err != nil {
+	args := []string{name}
+	if prepare != nil {
+		s.prepared.Do(func() {
+			if s.failed = s.tool("createdb", template); s.failed == nil {
+				s.failed = prepare(s.url(template))
+			}
+		})
+		if s.failed != nil {
+			t.Fatal(s.failed)
+		}
+		args = append(args, "--template="+template)
+	}
+	if err := s.tool("createdb", args...); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -57,12 +82,18 @@ func Start(t testing.TB) string {
 			t.Error(err)
 		}
 	})
+	return s.url(name)
+}
+
+// url is that of a database.
+func (s *server) url(name string) string {
 	u := url.URL{Scheme: "postgres", Path: "/" + name, RawQuery: url.Values{"host": {s.dir}, "user": {superuser}}.Encode()}
 	return u.String()
 }
 
 const (
 	superuser = "postgres"
+	template  = "prepared"       // what StartWith copies
 	startTime = 60 * time.Second // for a server to start on a busy machine
 )
 
@@ -93,10 +124,7 @@ func StartOwn(t testing.TB) *Own {
 }
 
 // URL is that of its only database.
-func (o *Own) URL() string {
-	u := url.URL{Scheme: "postgres", Path: "/" + superuser, RawQuery: url.Values{"host": {o.server.dir}, "user": {superuser}}.Encode()}
-	return u.String()
-}
+func (o *Own) URL() string { return o.server.url(superuser) }
 
 // Stop stops the server at once, as a crash would.
 func (o *Own) Stop(t testing.TB) { o.tell(t, "stop", false) }
@@ -123,6 +151,8 @@ type server struct {
 	stdin     io.WriteCloser
 	ended     func() error
 	databases atomic.Int64
+	prepared  sync.Once
+	failed    error // why what StartWith copies was not made
 }
 
 // watch runs a server until standard input ends, which it does with the process
