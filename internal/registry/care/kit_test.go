@@ -26,7 +26,7 @@ import (
 	"dossier.dev/dossier/internal/registry/care"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
-	"dossier.dev/dossier/internal/store/storetest/pgtest"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/testimage"
 )
 
@@ -52,9 +52,9 @@ var engines = []struct {
 	config func(t testing.TB) sqlstore.Config
 }{
 	{"SQLite", func(t testing.TB) sqlstore.Config {
-		return sqlstore.Config{Path: filepath.Join(t.TempDir(), "test.db")}
+		return sqlstore.Config{Path: sqltest.File(t)}
 	}},
-	{"PostgreSQL", func(t testing.TB) sqlstore.Config { return sqlstore.Config{URL: pgtest.Start(t)} }},
+	{"PostgreSQL", func(t testing.TB) sqlstore.Config { return sqlstore.Config{URL: sqltest.URL(t)} }},
 }
 
 func newWorld(t testing.TB) *world { return newWorldOn(t, engines[0].config(t)) }

@@ -8,11 +8,11 @@ import (
 
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/store/storetest"
-	"dossier.dev/dossier/internal/store/storetest/pgtest"
 )
 
 func TestPostgres(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t testing.TB) store.Store { return open(t, sqlstore.Config{URL: pgtest.Start(t)}) })
+	storetest.Run(t, func(t testing.TB) store.Store { return open(t, sqlstore.Config{URL: sqltest.URL(t)}) })
 }

@@ -9,6 +9,7 @@ import (
 
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
+	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
 	"dossier.dev/dossier/internal/store/storetest"
 )
 
@@ -32,5 +33,5 @@ func file(t testing.TB) string { return filepath.Join(t.TempDir(), "data", "doss
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, func(t testing.TB) store.Store { return open(t, sqlstore.Config{Path: file(t)}) })
+	storetest.Run(t, func(t testing.TB) store.Store { return open(t, sqlstore.Config{Path: sqltest.File(t)}) })
 }
