@@ -58,11 +58,12 @@ func (p *program) verifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify IMAGE|FILE|DIGEST | verify --proof FILE",
 		Short: "Verify who signed an image or an artifact",
-		Long: `Verify who signed an image, by the Sigstore bundles and the cosign signatures that lie
-beside it in its registry, or by OpenPGP signatures as skopeo and podman make them; or with --bundle a file, or what has a digest. It looks at the
-signature, by a key or by a certificate issued to somebody, and at all that comes with it:
-entries of transparency logs, timestamps. Nothing is trusted that is not named here or in
-the trust policy. The exit code is 3 when it does not verify.
+		Long: `Verify who signed an image: by the Sigstore bundles, the cosign signatures and those of
+notation that lie beside it in its registry, or by OpenPGP signatures as skopeo and podman
+make them. Or with --bundle a file, or what has a digest. It looks at the signature, by a
+key or by a certificate issued to somebody, and at all that comes with it: entries of
+transparency logs, timestamps. Nothing is trusted that is not named here or in the trust
+policy, and notation's certificates only there. The exit code is 3 when it does not verify.
 
 With a certificate a trusted root is needed. With a key it is not; when one is given the
 signature must be in one of its logs. Without --type the image itself must be signed; a
