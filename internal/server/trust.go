@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,7 +89,8 @@ type trustWatch struct {
 	name   string
 	every  time.Duration
 	files  []string
-	seen   string // sizes and times of the files that were read
+	seen   string // sizes and times of the files when they were read; empty: read them again
+	failed string // the error of the last time, which is not told again
 }
 
 func newTrustWatch(e *Engine, every time.Duration) *trustWatch {
@@ -99,9 +101,11 @@ func newTrustWatch(e *Engine, every time.Duration) *trustWatch {
 	return w
 }
 
-// state tells the files from what they are at another time.
-func (w *trustWatch) state() string {
+// state tells the files from what they are at another time, and whether that can be relied
+// on: file systems count time in steps.
+func (w *trustWatch) state() (state string, quiet bool) {
 	var all strings.Builder
+	quiet = true
 	for _, path := range w.files {
 		info, err := os.Stat(path)
 		if err != nil {
@@ -109,23 +113,35 @@ func (w *trustWatch) state() string {
 			continue
 		}
 		fmt.Fprintln(&all, path, info.Size(), info.ModTime().UnixNano())
+		quiet = quiet && time.Since(info.ModTime()) > settled
 	}
-	return all.String()
+	return all.String(), quiet
 }
 
-// read reads the policy when files changed, and reports what is different by it.
+// read reads the policy when files changed, and reports what is different by it. What is
+// written while it reads, it reads the next time.
 func (w *trustWatch) read() (changes []string, err error) {
-	if w.state() == w.seen {
+	state, quiet := w.state()
+	if state == w.seen {
 		return nil, nil
 	}
 	policy, files, err := readTrust(w.name)
+	same := slices.Equal(files, w.files)
 	if len(files) > 0 {
 		w.files = files
 	}
-	w.seen = w.state()
+	w.seen = ""
+	if quiet && same {
+		w.seen = state
+	}
 	if err != nil {
+		if err.Error() == w.failed {
+			return nil, nil
+		}
+		w.failed = err.Error()
 		return nil, err
 	}
+	w.failed = ""
 	before, _, _ := w.engine.Trusted.Policy()
 	if before.Digest == policy.Digest {
 		return nil, nil
