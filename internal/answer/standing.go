@@ -18,7 +18,9 @@ import (
 
 // addSigner finds out whether somebody who may sign for the image has signed a VEX
 // document that is attached to it. One that nobody did sign is refused: there is a
-// trust policy, and it speaks of who counts.
+// trust policy, and it speaks of who counts. Where the image lies in several repositories
+// that rules speak of, it must be so by each: whoever may sign for one of them takes no
+// vulnerability out of what lies in the others.
 func (g *gatherer) addSigner(ctx context.Context, source *vex.Source, subject dossier.Digest, on []dossier.Digest, about dossier.AttachedVEX) error {
 	evidence, predicate, err := g.statingDocument(ctx, subject, about)
 	if err != nil {
@@ -31,6 +33,7 @@ func (g *gatherer) addSigner(ctx context.Context, source *vex.Source, subject do
 	if err := g.loadNames(ctx, distinct(on)); err != nil {
 		return err
 	}
+	grade := source.Grade
 	source.Refused = "no repository is known in which the image lies, so that no rule of the trust policy is for it"
 	for _, d := range distinct(on) {
 		for _, n := range g.names[d] {
@@ -39,13 +42,16 @@ func (g *gatherer) addSigner(ctx context.Context, source *vex.Source, subject do
 				continue
 			}
 			decision := g.trust.Statement(ref, subject, evidence, predicate, g.asOf)
-			if decision.Verified {
+			switch {
+			case decision.Verified && source.Signer == "":
 				source.Grade, source.Signer, source.Refused = dossier.GradeSigned, signersIn(decision), ""
+			case decision.Verified:
+			case decision.Code != trust.CodeNoRule:
+				source.Grade, source.Signer = grade, ""
+				source.Refused = string(decision.Code) + ": " + decision.Reason
 				return nil
-			}
-			source.Refused = string(decision.Code) + ": " + decision.Reason
-			if decision.Code != trust.CodeNoRule {
-				return nil // the first repository that a rule speaks of decides
+			case source.Signer == "":
+				source.Refused = string(decision.Code) + ": " + decision.Reason
 			}
 		}
 	}

@@ -4,6 +4,7 @@
 package answer
 
 import (
+	"cmp"
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/origin"
 )
@@ -39,22 +40,26 @@ func (s *survey) readStatement(f *dossier.Fact, body *parsed) {
 	}
 }
 
-// voucher returns who signed a statement by the trust policy, or "".
+// voucher returns who signed a statement by the trust policy, or "". Where the image lies in
+// several repositories that rules speak of, somebody of each must have: whoever may push to
+// one of them does not speak for the others.
 func (s *survey) voucher(f *dossier.Fact, body *parsed) string {
 	if s.policy.Trust == nil {
 		return ""
 	}
+	signer := ""
 	for _, n := range s.Names {
 		ref, err := dossier.ParseReference(n.Name + "@" + string(f.Subject))
 		if err != nil || s.policy.Trust.For(ref) < 0 {
 			continue
 		}
-		if t, ok := s.policy.Trust.Vouches(ref, f.Subject, body.signed, body.about.PredicateType, s.AsOf); ok {
-			return t.Signer
+		t, ok := s.policy.Trust.Vouches(ref, f.Subject, body.signed, body.about.PredicateType, s.AsOf)
+		if !ok {
+			return ""
 		}
-		return "" // the first repository that a rule speaks of decides
+		signer = cmp.Or(signer, t.Signer)
 	}
-	return ""
+	return signer
 }
 
 // cite cites the statement.

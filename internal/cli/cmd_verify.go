@@ -6,6 +6,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -197,11 +198,13 @@ func (v *verifyFlags) verification() (server.Verification, error) {
 // terms reads whom to trust from the flags.
 func (v *verifyFlags) terms() (trust.Terms, error) {
 	var t trust.Terms
+	believed := sha256.New() // all that was named, so that a decision says what it was made by
 	for _, file := range v.keys {
 		b, err := readLimited(file, 1<<20)
 		if err != nil {
 			return t, err
 		}
+		fmt.Fprintf(believed, "key %d\n%s", len(b), b)
 		signer, err := trust.ParseSigner(file, b)
 		if err != nil {
 			return t, fmt.Errorf("%s: %w", file, err)
@@ -214,6 +217,7 @@ func (v *verifyFlags) terms() (trust.Terms, error) {
 			return t, usageError{err}
 		}
 		t.Signers = append(t.Signers, trust.Signer{Name: "the identity", Identity: id})
+		fmt.Fprintf(believed, "identity %q %q %q %q\n", v.issuer, v.issuerPattern, v.identity, v.identityPattern)
 	}
 	if len(t.Signers) == 0 {
 		return t, usageError{&dossier.Error{Kind: dossier.KindInvalid, Op: "reading flags", Err: errors.New("nothing says who may have signed"),
@@ -227,10 +231,13 @@ func (v *verifyFlags) terms() (trust.Terms, error) {
 		if t.Root, err = trust.ParseRoot(b); err != nil {
 			return t, fmt.Errorf("%s: %w", v.root, err)
 		}
+		fmt.Fprintf(believed, "root %d\n%s", len(b), b)
 	}
 	if v.ignoreLog {
 		t.Logs = -1
+		fmt.Fprintln(believed, "without logs")
 	}
+	t.Trust = dossier.FromHash(dossier.SHA256, believed)
 	return t, nil
 }
 

@@ -63,10 +63,14 @@ func (s *summaryFlags) print(p *program, summary trust.Summary) error {
 
 // summaryOf is what came of a decision.
 func summaryOf(d trust.Decision) trust.Summary {
-	return trust.Summary{
+	s := trust.Summary{
 		Subject: d.Asked.Digest, Reference: d.Asked.Reference, At: d.At, Policy: d.Trust,
 		Inputs: d.Evidence, Verified: d.Verified, Level: trust.LevelSigned,
 	}
+	if len(d.Counted) == 0 {
+		s.Level = "" // nobody need have signed it
+	}
+	return s
 }
 
 // formOf tells a bundle from a plain DSSE envelope, such as that of a summary.

@@ -175,6 +175,8 @@ func (c *recomputing) compare(x answer.Exposure, found map[string]*answer.Vulner
 		switch {
 		case !ok:
 			c.fault("%s in %s of %s is not among the vulnerabilities of the proof", id, holders[id], x.On)
+		case v.Fixable != found[id].Fixable:
+			c.fault("%s in %s: whether there is a fix is said to be %v, and the advisories say %v", id, holders[id], v.Fixable, found[id].Fixable)
 		case v.Severity != found[id].Severity:
 			c.fault("%s in %s is said to be %s, and the advisories say %s", id, holders[id], v.Severity, found[id].Severity)
 		}

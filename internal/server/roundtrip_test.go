@@ -20,7 +20,6 @@ import (
 // rounds lets the requests for several artifacts through when all are there: who asks for
 // one after the other waits for ever, and is refused.
 type rounds struct {
-	next    http.Handler
 	several int
 	off     bool // while what is read is pushed
 
@@ -31,9 +30,10 @@ type rounds struct {
 	listed  bool // it lists referrers
 }
 
-func (r *rounds) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+// serve counts a request, and answers it by next.
+func (r *rounds) serve(next http.Handler, w http.ResponseWriter, req *http.Request) {
 	if r.off || req.URL.Path == "/v2/" {
-		r.next.ServeHTTP(w, req)
+		next.ServeHTTP(w, req)
 		return
 	}
 	if !r.listed && strings.Contains(req.URL.Path, "/referrers/") {
@@ -66,7 +66,7 @@ func (r *rounds) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	} else {
 		r.note(round)
 	}
-	r.next.ServeHTTP(w, req)
+	next.ServeHTTP(w, req)
 }
 
 func (r *rounds) note(round string) {
@@ -86,7 +86,9 @@ func TestRoundTrips(t *testing.T) {
 	}{{true, 1, 4}, {true, 3, 4}, {false, 1, 5}, {false, 3, 5}} {
 		t.Run(fmt.Sprintf("listed %v, %d signers", tt.listed, tt.signers), func(t *testing.T) {
 			r := &rounds{several: tt.signers, off: true, listed: tt.listed, waiting: map[string]chan struct{}{}, count: map[string]int{}}
-			registry := testimage.NewRegistry(t, testimage.RegistryOptions{Intercept: func(next http.Handler) http.Handler { r.next = next; return r }})
+			registry := testimage.NewRegistry(t, testimage.RegistryOptions{Intercept: func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { r.serve(next, w, req) })
+			}})
 			built := testimage.MustPush(t, registry, "shop/api", "1", testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"a": testimage.Text("a")}}}})
 			var signers []trust.Signer
 			attach := func(name string) {

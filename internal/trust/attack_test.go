@@ -145,6 +145,7 @@ func keyAttacks(t testing.TB) []attack {
 		{"a signer without key and identity", in(about, by(Signer{Name: "nobody"}), message), CodeSignerKind},
 		{"a weak key", in(about, by(Signer{Name: "weak", Key: &Key{Public: weak.Public()}}), messageBundle(t, weak, artifact)), CodeWeakKey},
 		{"a signer whom the policy revokes", in(about, by(fired), message), CodeSignerRevoked},
+		{"a signer whom the policy revokes, by another name", in(about, by(again, fired), message), CodeSignerRevoked},
 		{"another artifact", in(About([]byte("another")), by(good), message), CodeArtifact},
 		{"another key", in(about, by(signerOf(t, "other", other)), message), CodeSignature},
 		{"another payload type", in(about, by(good), envelopeBundle(t, k, "application/json", plain)), CodePayload},

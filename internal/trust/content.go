@@ -217,6 +217,8 @@ func (a *attempt) predicate() (string, *fault) {
 	switch {
 	case a.statement != nil && said == "":
 		return "", faultf(CodePredicate, "the statement has no predicate type")
+	case said == PredicateSummary && !a.asked.failed && !passed(a.statement.Predicate):
+		return said, faultf(CodePredicate, "it is the summary of a verification that did not pass")
 	case want == "" || want == said:
 		return said, nil
 	case want == SignatureOnly && (a.statement == nil || said == predicateCosignSign):
@@ -225,6 +227,14 @@ func (a *attempt) predicate() (string, *fault) {
 		return said, faultf(CodePredicate, "it is a statement of type %s, no signature of the image", said)
 	}
 	return said, faultf(CodePredicate, "it says %q", firstOf(said, "nothing but that it is signed"))
+}
+
+// passed reports whether a verification summary says so.
+func passed(predicate []byte) bool {
+	var p struct {
+		Result string `json:"verificationResult"`
+	}
+	return json.Unmarshal(predicate, &p) == nil && p.Result == "PASSED"
 }
 
 // SignatureOnly as the predicate that is asked for means a signature of the artifact

@@ -19,6 +19,7 @@ import (
 	"github.com/notaryproject/notation-core-go/signature/jws"
 	nx509 "github.com/notaryproject/notation-core-go/x509"
 	"github.com/notaryproject/tspclient-go"
+	cosemessage "github.com/veraison/go-cose"
 
 	"dossier.dev/dossier"
 )
@@ -162,8 +163,12 @@ func parseName(text string) (map[string]string, error) {
 // readNotary reads a signature envelope: JWS or COSE.
 func readNotary(form Form, b []byte) *signed {
 	s := &signed{form: "notation signature, " + string(form), notary: &notarySigned{}, faults: map[string]*fault{}}
-	if len(b) > MaxEvidence {
-		s.fail(checkFormat, faultf(CodeTooMuch, "it has %d bytes, MaxEvidence is %d", len(b), MaxEvidence))
+	if len(b) > maxNotary {
+		s.fail(checkFormat, faultf(CodeTooMuch, "it has %d bytes, more than %d", len(b), maxNotary))
+		return s
+	}
+	if n := certificatesIn(form, b); n > maxChain { // each costs the library two signatures, before anybody is trusted
+		s.fail(checkFormat, faultf(CodeTooMuch, "it has %d certificates, more than %d", n, maxChain))
 		return s
 	}
 	parse := jws.ParseEnvelope
@@ -201,6 +206,31 @@ func readNotary(form Form, b []byte) *signed {
 	}
 	s.notary.target = dossier.Digest(payload.Target.Digest)
 	return s
+}
+
+// maxNotary is how large a signature envelope may be, in bytes: a chain of certificates and
+// a timestamp.
+const maxNotary = 64 << 10
+
+// certificatesIn counts the certificates in an envelope.
+func certificatesIn(form Form, b []byte) int {
+	if form == FormCOSE {
+		var m cosemessage.Sign1Message
+		if m.UnmarshalCBOR(b) != nil {
+			return 0 // what cannot be read is refused
+		}
+		list, _ := m.Headers.Unprotected[cosemessage.HeaderLabelX5Chain].([]any)
+		return len(list)
+	}
+	var m struct {
+		Header struct {
+			Chain []json.RawMessage `json:"x5c"`
+		} `json:"header"`
+	}
+	if json.Unmarshal(b, &m) != nil {
+		return 0
+	}
+	return len(m.Header.Chain)
 }
 
 // verifyNotary verifies the envelope.
@@ -327,12 +357,16 @@ func (a *attempt) notaryRevocation() (string, *fault) {
 	return fmt.Sprintf("%d lists", seen), nil
 }
 
-// notaryIdentity wants the subject of the certificate among those that are trusted.
+// notaryIdentity wants the subject of the certificate among those that are trusted. A
+// signer is counted by that subject and the authority: a new certificate makes nobody a
+// second one.
 func (a *attempt) notaryIdentity() (string, *fault) {
 	if a.notary == nil || a.notary.info == nil || a.signer.Notary == nil || len(a.notary.info.CertificateChain) == 0 {
 		return "", nil
 	}
-	in := a.notary.info.CertificateChain[0].Subject.String()
+	chain := a.notary.info.CertificateChain
+	in := chain[0].Subject.String()
+	a.counted = in + ", by " + chain[len(chain)-1].Subject.String()
 	if a.signer.Notary.subjects == nil {
 		return in, nil
 	}

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/notation-core-go/signature/cose"
 	"github.com/notaryproject/notation-core-go/signature/jws"
+	cosemessage "github.com/veraison/go-cose"
 
 	"dossier.dev/dossier"
 )
@@ -108,12 +110,42 @@ func (l *authority) notation(t testing.TB, form Form, root *authority, digest do
 	return Evidence{Form: form, Bytes: b}
 }
 
+// crowded is an envelope with a certificate more than are read.
+func crowded(t testing.TB, form Form, good []byte) Evidence {
+	t.Helper()
+	if form == FormCOSE {
+		var m cosemessage.Sign1Message
+		if err := m.UnmarshalCBOR(good); err != nil {
+			t.Fatal(err)
+		}
+		chain := m.Headers.Unprotected[cosemessage.HeaderLabelX5Chain].([]any)
+		m.Headers.RawUnprotected, m.Headers.Unprotected[cosemessage.HeaderLabelX5Chain] = nil, slices.Repeat(chain[:1], maxChain+1)
+		b, err := m.MarshalCBOR()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Evidence{Form: form, Bytes: b}
+	}
+	var m map[string]any
+	if err := json.Unmarshal(good, &m); err != nil {
+		t.Fatal(err)
+	}
+	header := m["header"].(map[string]any)
+	header["x5c"] = slices.Repeat(header["x5c"].([]any)[:1], maxChain+1)
+	b, err := json.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Evidence{Form: form, Bytes: b}
+}
+
 // notaryAttacks are signatures by notation that must be refused for one reason, or taken.
 func notaryAttacks(t testing.TB) []attack {
 	root, other := newAuthority(t, "shop"), newAuthority(t, "evil")
 	name := pkix.Name{Country: []string{"US"}, Province: []string{"WA"}, Organization: []string{"shop"}, CommonName: "release"}
 	leaf := root.leaf(t, name, noon.Add(24*time.Hour))
 	second := root.leaf(t, name, noon.Add(24*time.Hour))
+	colleague := root.leaf(t, pkix.Name{Country: []string{"US"}, Organization: []string{"shop"}, CommonName: "another"}, noon.Add(24*time.Hour))
 	gone := root.leaf(t, name, noon.Add(-time.Minute))
 	foreign := other.leaf(t, name, noon.Add(24*time.Hour))
 	twice := root.leaf(t, pkix.Name{Country: []string{"US"}, Organization: []string{"shop"}, OrganizationalUnit: []string{"a", "b"}}, noon.Add(24*time.Hour))
@@ -141,7 +173,11 @@ func notaryAttacks(t testing.TB) []attack {
 		add("by anybody of the authority", in(trusts(root, nil, "*"), 1, good), "")
 		add("not on the list", in(trusts(root, [][]byte{root.crl(t, noon.Add(time.Hour))}, "*"), 1, good), "")
 		add("that will expire", in(shop, 1, leaf.notation(t, form, root, digest, func(r *signature.SignRequest) { r.Expiry = noon.Add(time.Second) })), "")
-		add("two keys of two", in(shop, 2, good, second.notation(t, form, root, digest, nil)), "")
+		both := trusts(root, nil, "*")
+		add("two signers of two", in(both, 2, good, colleague.notation(t, form, root, digest, nil)), "")
+		add("one signer with two certificates", in(shop, 2, good, second.notation(t, form, root, digest, nil)), CodeThreshold)
+		add("too many certificates", in(shop, 1, crowded(t, form, good.Bytes)), CodeTooMuch)
+		add("an envelope that is too large", in(shop, 1, Evidence{Form: form, Bytes: make([]byte, maxNotary+1)}), CodeTooMuch)
 
 		add("no envelope", in(shop, 1, Evidence{Form: form, Bytes: []byte("{")}), CodeMalformed)
 		add("another form", in(shop, 1, Evidence{Form: map[Form]Form{FormJWS: FormCOSE, FormCOSE: FormJWS}[form], Bytes: good.Bytes}), CodeMalformed)

@@ -27,6 +27,9 @@ func (s Stated) Speaks(d dossier.Digest) bool {
 // Statement returns what the evidence states, without a look at who signed it: just what
 // a decision looks at. ok is false when it states nothing.
 func (e Evidence) Statement() (s Stated, ok bool) {
+	if !e.Form.states() {
+		return s, false
+	}
 	signed := e.read()
 	if signed.envelope == nil || signed.envelope.payloadType != payloadInToto {
 		return s, false
@@ -81,5 +84,5 @@ func (r *rule) vouch(ref dossier.Reference, digest dossier.Digest, e Evidence, p
 	if isProvenance(predicateType) {
 		terms.Signers = slices.DeleteFunc(slices.Clone(terms.Signers), func(s Signer) bool { return len(s.Builders) == 0 })
 	}
-	return Decide(Question{Digest: digest, Reference: ref.String(), Predicate: predicateType}, terms, []Evidence{e}, at)
+	return Decide(Question{Digest: digest, Reference: ref.String(), Predicate: predicateType, failed: true}, terms, []Evidence{e}, at)
 }

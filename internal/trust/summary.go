@@ -33,7 +33,8 @@ type Summary struct {
 	Policy    dossier.Digest   // by what was believed
 	Inputs    []dossier.Digest // all that was looked at
 	Verified  bool
-	// Level is what was verified, in a word: SLSA has no word for what this program says.
+	// Level is what was verified, in a word: SLSA has no word for what this program says. "":
+	// the policy takes it whoever signed it.
 	Level string
 }
 
@@ -59,7 +60,10 @@ func (s Summary) Statement() []byte {
 	for _, d := range s.Inputs {
 		inputs = append(inputs, resource("", d))
 	}
-	result, levels := "PASSED", []string{unevaluated, s.Level}
+	result, levels := "PASSED", []string{unevaluated}
+	if s.Level != "" {
+		levels = append(levels, s.Level)
+	}
 	if !s.Verified {
 		result, levels = "FAILED", []string{"FAILED"}
 	}

@@ -50,6 +50,12 @@ func TestSummary(t *testing.T) {
 		t.Errorf("when it failed: %v", predicate)
 	}
 
+	anybody := s
+	anybody.Level = ""
+	if levels := read(anybody)["predicate"].(map[string]any)["verifiedLevels"]; !cmp.Equal(levels, []any{"SLSA_BUILD_LEVEL_UNEVALUATED"}) {
+		t.Errorf("of an image that nobody need have signed: %v", levels)
+	}
+
 	private, public, err := GenerateKey([]byte("secret"))
 	if err != nil {
 		t.Fatal(err)
@@ -67,6 +73,16 @@ func TestSummary(t *testing.T) {
 		t.Fatal(err)
 	}
 	terms := Terms{Signers: []Signer{{Name: "verifier", Key: &known}}}
+	refused, err := key.SignEnvelope(failed.Statement())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, predicate := range []string{PredicateSummary, ""} {
+		q := Question{Digest: d, Predicate: predicate}
+		if got := Decide(q, terms, []Evidence{{Form: FormEnvelope, Bytes: refused}}, time.Now()); got.Verified || got.Code != CodePredicate {
+			t.Errorf("a summary that says FAILED verifies as %q: %v, %s", predicate, got.Verified, got.Code)
+		}
+	}
 	for about, want := range map[dossier.Digest]bool{d: true, dossier.FromBytes([]byte("another")): false} {
 		q := Question{Digest: about, Predicate: PredicateSummary}
 		if got := Decide(q, terms, []Evidence{{Form: FormEnvelope, Bytes: envelope}}, time.Now()); got.Verified != want {

@@ -31,6 +31,7 @@ type Question struct {
 	// Predicate is the type of statement that is wanted, or SignatureOnly. Empty: any.
 	Predicate string `json:"predicate,omitempty"`
 
+	failed  bool   // a summary that says that verification failed will do
 	content []byte // of an artifact that is not too large
 	digests map[crypto.Hash][]byte
 }
@@ -92,6 +93,9 @@ type Evidence struct {
 // the verifier reads it. Whether the signature is good it does not say. ok is false
 // when it signs no statement.
 func (e Evidence) Stated() (predicateType string, predicate []byte, ok bool) {
+	if !e.Form.states() {
+		return "", nil, false
+	}
 	s := e.read()
 	var st statement
 	if s.envelope == nil || s.envelope.payloadType != payloadInToto || json.Unmarshal(s.envelope.payload, &st) != nil || len(st.Predicate) == 0 {
@@ -112,6 +116,9 @@ const (
 	FormJWS      Form = "notation-jws" // a signature of the Notary Project
 	FormCOSE     Form = "notation-cose"
 )
+
+// states reports whether evidence of a form may hold a statement.
+func (f Form) states() bool { return f == FormBundle || f == FormEnvelope }
 
 // Digest is that of all parts of the evidence.
 func (e Evidence) Digest() dossier.Digest {
@@ -264,6 +271,9 @@ func (v verifier) decide(q Question, t Terms, evidence []Evidence, at time.Time)
 		for _, signer := range s.likely(t.Signers) {
 			trial := v.try(q, e, s, t, signer, at)
 			d.Trials = append(d.Trials, trial)
+			if f := trial.failure(); f != nil && f.Code == CodeSignerRevoked {
+				break // whatever else the signer is called
+			}
 			if !trial.Verified {
 				continue
 			}
@@ -279,13 +289,26 @@ func (v verifier) decide(q Question, t Terms, evidence []Evidence, at time.Time)
 }
 
 // likely puts the signer first whose key the evidence names. That it does proves nothing;
-// it saves to try the others.
+// it saves to try the others. But before all come those who are revoked.
 func (s *signed) likely(signers []Signer) []Signer {
+	revoked := func(x Signer) bool { return x.Revoked != "" }
+	if i := slices.IndexFunc(signers, revoked); i >= 0 {
+		signers = slices.Clone(signers)
+		slices.SortStableFunc(signers, func(a, b Signer) int { return cmp.Compare(boolInt(revoked(b)), boolInt(revoked(a))) })
+		return signers
+	}
 	at := slices.IndexFunc(signers, func(x Signer) bool { return s.hint != "" && x.Key != nil && x.Key.ID == s.hint })
 	if at <= 0 {
 		return signers
 	}
 	return slices.Concat(signers[at:at+1], signers[:at], signers[at+1:])
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // conclude says what came of the trials.
