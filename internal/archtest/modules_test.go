@@ -35,6 +35,7 @@ func allowed() []module {
 		{"github.com/notaryproject/notation-core-go", []string{"internal/trust"}, nil, "signatures of the Notary Project: JWS and COSE envelopes"},
 		{"github.com/digitorus/timestamp", nil, []string{"internal/trust"}, "timestamps made in tests"},
 		{"github.com/notaryproject/tspclient-go", []string{"internal/trust"}, nil, "the RFC 3161 timestamps on them"},
+		{"github.com/veraison/go-cose", []string{"internal/trust"}, nil, "counts the certificates in a COSE envelope before it is looked at"},
 		{"golang.org/x/mod", []string{"internal/translog", "internal/proof"}, nil, "the mathematics of the log, signed notes"},
 		{"golang.org/x/sync", []string{"internal/answer", "internal/server"}, nil, "goroutines that end together"},
 		{"golang.org/x/term", []string{"internal/cli"}, nil, "what the terminal can do"},
