@@ -82,7 +82,7 @@ func figures() []figure {
 			blobRun{1, 1000, megabyte, three()}, blobRun{10, 500, megabyte, three()}, blobRun{50, 1000, megabyte, three()})},
 		{"blobs-10mb", "blobs of 10 MB", measureBlobs(0.95,
 			blobRun{1, 100, 10 * megabyte, three()}, blobRun{10, 100, 10 * megabyte, three()}, blobRun{50, 150, 10 * megabyte, three()})},
-		{"blobs-100mb", "blobs of 100 MB", measureBlobs(0.95, blobRun{1, 10, 100 * megabyte, two()}, blobRun{10, 40, 100 * megabyte, two()})},
+		{"blobs-100mb", "blobs of 100 MB", measureBlobs(0.95, blobRun{1, 20, 100 * megabyte, two()}, blobRun{10, 30, 100 * megabyte, two()})},
 		{"blobs-100mb-50", "blobs of 100 MB by 50 clients", measureBlobs(0.95, blobRun{50, 50, 100 * megabyte, two()})},
 		{"blobs-1gb", "blobs of 1 GB", measureBlobs(0.95, blobRun{1, 4, gigabyte, two()})},
 		{"audit", "pulls with and without a record of them", measureAudit},
