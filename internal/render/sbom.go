@@ -20,6 +20,9 @@ func SBOM(w io.Writer, s dossier.SBOM, opt Options) error {
 	}
 	var rows [][]cell
 	for _, p := range s.Packages {
+		if !opt.Wide { // one package of hundred licences would make every line as long
+			p.License = shorten(p.License, maxLicense, false, opt.ASCII)
+		}
 		row := []cell{{text: p.Name}, orDash(p.Version), {text: p.Type}, orDash(p.License), {text: p.Layer.Short()}, orDash(p.Base), {text: p.Path}}
 		if opt.Wide {
 			row = append(row, cell{text: p.PURL})
@@ -39,6 +42,9 @@ func SBOM(w io.Writer, s dossier.SBOM, opt Options) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
+
+// maxLicense is how many cells the licence of a package takes in a table that is not wide.
+const maxLicense = 48
 
 // writeBill says how a bill of materials that is attached to the image differs
 // from what was found.

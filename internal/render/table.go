@@ -108,7 +108,7 @@ func fit(columns []column, rows [][]cell, opt Options) ([]int, bool) {
 }
 
 func writeRows(w io.Writer, columns []column, widths []int, rows [][]cell, opt Options) error {
-	out := bufio.NewWriter(w)
+	out := bufio.NewWriterSize(w, 64<<10)
 	var b []byte
 	line := func(row []cell) {
 		b = b[:0]
