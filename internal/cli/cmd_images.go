@@ -153,6 +153,7 @@ func (p *program) images(ctx context.Context, opt imagesOptions, refs []string) 
 	if err != nil {
 		return err
 	}
+	p.keepHeapLean() // a cluster is more than one image
 	defer engine.Close()
 	return p.imagesHere(ctx, engine, q, opt, refs, show)
 }
