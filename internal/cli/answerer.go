@@ -70,9 +70,14 @@ func (p *program) remote() (Answerer, error) {
 // memory matters more than a little time.
 const leanHeap = 80
 
-func (p *program) keepHeapLean() {
+// leanList is the same for the list of a cluster, which is the most that a command holds.
+const leanList = 65
+
+func (p *program) keepHeapLean() { p.growHeapBy(leanHeap) }
+
+func (p *program) growHeapBy(percent int) {
 	if p.env["GOGC"] == "" {
-		debug.SetGCPercent(leanHeap)
+		debug.SetGCPercent(percent)
 	}
 }
 
@@ -108,10 +113,20 @@ func (p *program) afterNextCollection() {
 
 // engine opens the store and everything around it in this process.
 func (p *program) engine(ctx context.Context) (*server.Engine, error) {
+	p.keepHeapLeanWhenLarge()
+	return p.openEngine(ctx)
+}
+
+// engineOfCluster is engine for a command about all images of a cluster.
+func (p *program) engineOfCluster(ctx context.Context) (*server.Engine, error) {
+	p.growHeapBy(leanList)
+	return p.openEngine(ctx)
+}
+
+func (p *program) openEngine(ctx context.Context) (*server.Engine, error) {
 	if err := p.checkStore(); err != nil {
 		return nil, err
 	}
-	p.keepHeapLeanWhenLarge()
 	return server.Open(ctx, p.trusting(p.engineConfig()))
 }
 

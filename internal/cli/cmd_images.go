@@ -149,11 +149,10 @@ func (p *program) images(ctx context.Context, opt imagesOptions, refs []string) 
 	if remote != nil {
 		p.note("files and references are read in this process; the server is not asked")
 	}
-	engine, err := p.engine(ctx)
+	engine, err := p.engineOfCluster(ctx)
 	if err != nil {
 		return err
 	}
-	p.keepHeapLean() // a cluster is more than one image
 	defer engine.Close()
 	return p.imagesHere(ctx, engine, q, opt, refs, show)
 }
