@@ -71,7 +71,7 @@ func (p *program) remote() (Answerer, error) {
 const leanHeap = 80
 
 // leanList is the same for the list of a cluster, which is the most that a command holds.
-const leanList = 65
+const leanList = 60
 
 func (p *program) keepHeapLean() { p.growHeapBy(leanHeap) }
 
