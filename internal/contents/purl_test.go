@@ -18,7 +18,7 @@ func FuzzPurlText(f *testing.F) {
 	f.Fuzz(func(t *testing.T, kind, namespace, name, version, arch, distro string) {
 		for _, c := range kind {
 			if c < 'a' || c > 'z' {
-				t.Skip("types are our own")
+				t.Skip("SKIPPED: types are our own")
 			}
 		}
 		u := packageurl.PackageURL{Type: kind, Namespace: namespace, Name: name, Version: version}

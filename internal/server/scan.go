@@ -126,7 +126,11 @@ const maxRules = 256 << 20
 // readSmall reads a file of at most max bytes.
 func readSmall(path string, max int64) ([]byte, error) {
 	fail := func(kind dossier.Kind, err error) ([]byte, error) {
-		return nil, &dossier.Error{Kind: kind, Op: "reading", Subject: path, Err: err}
+		e := &dossier.Error{Kind: kind, Op: "reading", Subject: path, Err: err}
+		if kind == dossier.KindNotFound {
+			e.Hint = "check the path"
+		}
+		return nil, e
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {

@@ -33,7 +33,11 @@ type Dir string
 // Fetch implements [Source].
 func (d Dir) Fetch(_ context.Context, role string, limit int64) ([]byte, error) {
 	fail := func(kind dossier.Kind, err error) ([]byte, error) {
-		return nil, &dossier.Error{Kind: kind, Op: op, Subject: role, Err: err}
+		e := &dossier.Error{Kind: kind, Op: op, Subject: role, Err: err}
+		if kind == dossier.KindNotFound {
+			e.Hint = "--from names a directory or a server with the metadata"
+		}
+		return nil, e
 	}
 	root, err := os.OpenRoot(string(d)) // a link does not lead out of it
 	if err != nil {
