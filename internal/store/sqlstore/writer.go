@@ -38,6 +38,7 @@ type writer struct {
 
 // turn is one Update on its way through the writer.
 type turn struct {
+	since  time.Time       // when the caller came
 	gone   <-chan struct{} // closed when the caller no longer waits for its turn
 	begin  chan start
 	ran    chan error // the caller's function has returned
@@ -91,7 +92,7 @@ func (w *writer) update(ctx context.Context, f func(store.Tx) error, kind commit
 func (w *writer) once(ctx context.Context, f func(store.Tx) error, kind commit, alone bool) error {
 	const op = "writing database"
 	t := &turn{
-		gone: ctx.Done(), alone: alone, kind: kind, begin: make(chan start), ran: make(chan error), commit: make(chan error, 1),
+		since: time.Now(), gone: ctx.Done(), alone: alone, kind: kind, begin: make(chan start), ran: make(chan error), commit: make(chan error, 1),
 	}
 	select {
 	case w.queue <- t:
@@ -158,8 +159,7 @@ func (w *writer) loop(ctx context.Context) {
 // returns a turn that needs another transaction, or nil.
 func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
 	if err := w.begin(ctx); err != nil {
-		w.refuse(first, err)
-		return nil
+		return w.refuse(first, err)
 	}
 	began := time.Now()
 	var served []*turn
@@ -240,15 +240,21 @@ func (t *turn) offer(s start) bool {
 	}
 }
 
-// refuse tells first, and all who wait now, that no transaction can begin: had
-// each to wait for a locked database in turn, the last would wait for ever.
-func (w *writer) refuse(first *turn, err error) {
-	for t := first; t != nil; {
-		t.offer(start{err: err})
-		t = nil
+// refuse tells first, and all who waited with it, that no transaction can begin: had
+// each to wait for a locked database in turn, the last would wait for ever. Who came after
+// the attempt has an attempt of its own: it is the next turn.
+func (w *writer) refuse(first *turn, err error) (next *turn) {
+	tried := time.Now()
+	first.offer(start{err: err})
+	for {
 		select {
-		case t = <-w.queue:
+		case t := <-w.queue:
+			if t.since.After(tried) {
+				return t
+			}
+			t.offer(start{err: err})
 		default:
+			return nil
 		}
 	}
 }
