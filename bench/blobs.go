@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"dossier.dev/dossier/bench/load"
 	"dossier.dev/dossier/bench/measure"
 )
 
@@ -75,29 +74,20 @@ func (l *lab) blobRow(ctx context.Context, r *report, run blobRun, blobs []blob,
 		return err
 	}
 	defer func() { err = errors.Join(err, remove()) }()
-	servers := make([]*running, len(peers))
-	for i, p := range peers {
-		s, err := l.host(ctx, p, "", 0)
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, s.close()) }()
-		servers[i] = s
+	servers, err := l.hostAll(ctx, peers, nil, 0)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, closeAll(servers)) }()
 	turns := max(1, min(mostTurns, len(blobs)/run.clients))
 	got, memory := make([][]rates, len(peers)), make([]int64, len(peers))
-	for turn := range turns {
-		part := blobs[len(blobs)*turn/turns : len(blobs)*(turn+1)/turns]
-		for i := range peers {
-			if turn%2 == 1 {
-				i = len(peers) - 1 - i
-			}
-			rate, peak, err := servers[i].blobRates(ctx, run, part)
-			if err != nil {
-				return err
-			}
-			got[i], memory[i] = append(got[i], rate), peak
-		}
+	err = takeTurns(turns, len(peers), func(turn, i int) error {
+		rate, peak, err := servers[i].blobRates(ctx, run, blobs[len(blobs)*turn/turns:len(blobs)*(turn+1)/turns])
+		got[i], memory[i] = append(got[i], rate), peak
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	what := fmt.Sprintf("%d x %s, %d clients", run.blobs, megabytes(run.size), run.clients)
 	medians, ownMemory := map[string]rates{}, int64(0)
@@ -219,123 +209,6 @@ func (l *lab) plainFiles(ctx context.Context, r *report, s *running, what string
 	r.note(what+", peer: http.FileServer", "pull %.0f MB/s", plain/1e6)
 	if run.size > megabyte { // of smaller ones the registry's database decides
 		r.atLeast(what+": pull to http.FileServer's", rate/plain, 0.8)
-	}
-	return nil
-}
-
-// measureSmall measures pushes of small images, durable on both sides.
-func measureSmall(ctx context.Context, l *lab, r *report) error {
-	peers, err := l.needPeers(ctx, ours, distribution, crane)
-	if err != nil {
-		return err
-	}
-	d := 5 * time.Second
-	if l.short {
-		d = 500 * time.Millisecond
-	}
-	for _, p := range peers {
-		r.note(p.name+" syncs before it acknowledges", "%s", p.syncs)
-	}
-	for _, delay := range []time.Duration{0, slowSync} {
-		for _, n := range []int{1, 8, 32} {
-			got := map[string]float64{}
-			for _, p := range peers {
-				if delay > 0 && p.name == crane {
-					continue // it syncs nothing
-				}
-				if got[p.name], err = l.smallRate(ctx, r, p, n, d, delay); err != nil {
-					return err
-				}
-			}
-			what := fmt.Sprintf("%d clients", n)
-			if delay > 0 {
-				what += ", each fsync " + load.Short(delay) + " slower"
-			}
-			r.atLeast(what+": pushes to distribution's", got[ours]/got[distribution], 2)
-		}
-	}
-	return nil
-}
-
-// smallRate returns how many small images clients push a second.
-func (l *lab) smallRate(ctx context.Context, r *report, p peer, n int, d, delay time.Duration) (float64, error) {
-	trace := ""
-	if delay > 0 {
-		trace = filepath.Join(l.dir, "small.strace")
-	}
-	s, err := l.host(ctx, p, trace, delay)
-	if err != nil {
-		return 0, err
-	}
-	number := uint64(time.Now().UnixNano())
-	begin := time.Now()
-	count, err := clientsFor(n, d, func(i int) error {
-		return pushImage(ctx, s.base, "bench/small", fmt.Sprintf("t%d", i), number+uint64(i))
-	})
-	rate := float64(count) / time.Since(begin).Seconds()
-	if closeErr := s.close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return 0, err
-	}
-	what := fmt.Sprintf("%s, %d clients", p.name, n)
-	text := fmt.Sprintf("%.0f pushes/s", rate)
-	if trace != "" {
-		what += ", each fsync " + load.Short(delay) + " slower"
-		syncs, err := measure.ReadSyncs(trace)
-		if err != nil {
-			return 0, err
-		}
-		text += fmt.Sprintf(", %.2f fsyncs a push", float64(syncs.Count)/float64(max(1, count)))
-	}
-	r.note(what, "%s", text)
-	return rate, nil
-}
-
-// measureHead measures how many times a second the manifest of a tag is asked for.
-func measureHead(ctx context.Context, l *lab, r *report) error {
-	peers, err := l.needPeers(ctx, ours, distribution, crane)
-	if err != nil {
-		return err
-	}
-	d, tags := 5*time.Second, 200
-	if l.short {
-		d, tags = 500*time.Millisecond, 10
-	}
-	got := map[string]map[int]float64{}
-	for _, p := range peers {
-		s, err := l.host(ctx, p, "", 0)
-		if err != nil {
-			return err
-		}
-		got[p.name] = map[int]float64{}
-		err = clients(8, tags, func(i int) error { return pushImage(ctx, s.base, "bench/head", fmt.Sprintf("t%d", i), uint64(i)) })
-		for _, n := range []int{1, 8, 32} {
-			if err != nil {
-				break
-			}
-			var count int
-			var spent cost
-			spent, err = s.spend(func() (err error) {
-				count, err = clientsFor(n, d, func(i int) error {
-					_, _, err := do(ctx, http.MethodHead, fmt.Sprintf("%s/v2/bench/head/manifests/t%d", s.base, i%tags), nil, 0, "", http.StatusOK)
-					return err
-				})
-				return err
-			})
-			got[p.name][n] = float64(count) / spent.wall.Seconds()
-			r.note(fmt.Sprintf("%s, %d clients", p.name, n), "%.0f/s, %s processor each", got[p.name][n], load.Short(spent.cpu/time.Duration(max(1, count))))
-		}
-		if closeErr := s.close(); err == nil {
-			err = closeErr
-		}
-		if err != nil {
-			return err
-		}
-	}
-	for _, n := range []int{1, 8, 32} {
-		r.atLeast(fmt.Sprintf("%d clients: to distribution's", n), got[ours][n]/got[distribution][n], 1.5)
 	}
 	return nil
 }

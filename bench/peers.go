@@ -119,6 +119,47 @@ func (l *lab) host(ctx context.Context, p peer, trace string, delay time.Duratio
 	}
 }
 
+// hostAll starts peers as host does, each with its trace unless traces is nil. When one
+// does not start, those before it are ended.
+func (l *lab) hostAll(ctx context.Context, peers []peer, traces []string, delay time.Duration) ([]*running, error) {
+	var servers []*running
+	for i, p := range peers {
+		trace := ""
+		if traces != nil {
+			trace = traces[i]
+		}
+		s, err := l.host(ctx, p, trace, delay)
+		if err != nil {
+			return nil, errors.Join(err, closeAll(servers))
+		}
+		servers = append(servers, s)
+	}
+	return servers, nil
+}
+
+func closeAll(servers []*running) error {
+	var errs []error
+	for _, s := range servers {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
+}
+
+// takeTurns calls f so many times for each of n that are compared, each time in the other order.
+func takeTurns(turns, n int, f func(turn, i int) error) error {
+	for turn := range turns {
+		for i := range n {
+			if turn%2 == 1 {
+				i = n - 1 - i
+			}
+			if err := f(turn, i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // close ends the registry and removes what it wrote.
 func (s *running) close() error {
 	pid := s.pid
