@@ -80,6 +80,9 @@ const (
 	// FactSignedTag says that a tag was verified to mean a digest, or another one, by signed
 	// metadata (docs/spec/tuf.md). Subject: the digest. Body: SignedTagBody as JSON.
 	FactSignedTag FactKind = "tag.signed"
+	// FactPin says who is pinned as the signer of a repository. Subject: ScopeSubject of its
+	// name. Body: SignerPin as JSON.
+	FactPin FactKind = "trust.pin"
 	// FactRetraction takes back an earlier fact of the same subject.
 	// Body: RetractionBody as JSON.
 	FactRetraction FactKind = "retraction"

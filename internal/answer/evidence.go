@@ -20,7 +20,8 @@ type Evidence struct {
 	Platforms []dossier.PlatformImage `json:"platforms"`
 	// Facts are those that hold about the subject, its platform manifests and
 	// their configurations, of the kinds that questions are judged by; the
-	// image.tag and tag.signed facts of the digests that the requested tags point at; and the
+	// image.tag and tag.signed facts of the digests that the requested tags point at; who is
+	// pinned as the signer of Names, where the trust policy asks for that; and the
 	// configurations of Bases.
 	Facts []dossier.Fact `json:"facts"`
 	// Edges lead from the subject and from the manifests of Platforms, to

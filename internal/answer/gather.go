@@ -101,7 +101,7 @@ func (g *gatherer) gather(ctx context.Context, roots []root, with *Parser) ([]Ev
 	}
 	b.addPlaces(roots)
 	steps := []func(context.Context) error{
-		b.addImages, b.addFacts, b.addNames, b.addTags, b.addExposures, b.addRequests, b.addRuns, b.addBases,
+		b.addImages, b.addFacts, b.addNames, b.addPins, b.addTags, b.addExposures, b.addRequests, b.addRuns, b.addBases,
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

@@ -121,7 +121,7 @@ func (s *survey) decision(policy *trust.Policy, on dossier.Digest, evidence []tr
 		if err != nil {
 			continue
 		}
-		d, ok = policy.Judge(r, on, evidence, s.AsOf), true
+		d, ok = policy.Judge(r, on, evidence, s.pin(r), s.AsOf), true
 		if ref = r; d.Code != trust.CodeNoRule {
 			return d, ref, true
 		}

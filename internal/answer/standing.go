@@ -41,7 +41,11 @@ func (g *gatherer) addSigner(ctx context.Context, source *vex.Source, subject do
 			if err != nil {
 				continue
 			}
-			decision := g.trust.Statement(ref, subject, evidence, predicate, g.asOf)
+			pin, err := g.pinFor(ctx, ref)
+			if err != nil {
+				return err
+			}
+			decision := g.trust.Statement(ref, subject, evidence, predicate, pin, g.asOf)
 			switch {
 			case decision.Verified && source.Signer == "":
 				source.Grade, source.Signer, source.Refused = dossier.GradeSigned, signersIn(decision), ""

@@ -53,7 +53,7 @@ func (s *survey) voucher(f *dossier.Fact, body *parsed) string {
 		if err != nil || s.policy.Trust.For(ref) < 0 {
 			continue
 		}
-		t, ok := s.policy.Trust.Vouches(ref, f.Subject, body.signed, body.about.PredicateType, s.AsOf)
+		t, ok := s.policy.Trust.Vouches(ref, f.Subject, body.signed, body.about.PredicateType, s.pin(ref), s.AsOf)
 		if !ok {
 			return ""
 		}

@@ -4,19 +4,22 @@
 package cli
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/render"
 	"dossier.dev/dossier/internal/server"
+	"dossier.dev/dossier/internal/trust"
 )
 
 func (p *program) trustCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trust",
-		Short: "Look at a trust policy",
+		Short: "Look at a trust policy, and at whom it pinned",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -36,6 +39,7 @@ from a registry.`,
 		},
 		RunE: func(_ *cobra.Command, args []string) error { return p.checkTrust(args[0], args[1:]) },
 	})
+	cmd.AddCommand(p.trustPinsCommand(), p.trustUnpinCommand())
 	return cmd
 }
 
@@ -60,4 +64,81 @@ func (p *program) checkTrust(file string, images []string) error {
 		}
 	}
 	return nil
+}
+
+func (p *program) trustPinsCommand() *cobra.Command {
+	var out outputFlags
+	cmd := &cobra.Command{
+		Use:   "pins",
+		Short: "List who is pinned as the signer of which repository",
+		Long: `List who was the first to sign in a repository where the trust policy takes whoever that
+is (firstUse: pin), by which image that was found, and when. dossier verify --trust pins.`,
+		Example: `  dossier trust pins`,
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var pins []dossier.SignerPin
+			err := p.withEngine(cmd.Context(), func(e *server.Engine) (err error) {
+				pins, err = e.SignerPins(cmd.Context())
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if pins == nil {
+				pins = []dossier.SignerPin{}
+			}
+			return out.write(p, pins, func(render.Options) error { return p.printPins(pins) })
+		},
+	}
+	out.register(cmd.Flags())
+	return cmd
+}
+
+func (p *program) printPins(pins []dossier.SignerPin) error {
+	for _, pin := range pins {
+		line := fmt.Sprintf("%s: %s, since %s, by %s", pin.Scope, pin.Signer, pin.At.UTC().Format(time.RFC3339), pin.Image)
+		if _, err := fmt.Fprintln(p.stdout, render.Clean(line)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *program) trustUnpinCommand() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use:   "unpin REPOSITORY",
+		Short: "Take back who is pinned as the signer of a repository",
+		Long: `Take back who is pinned as the signer of a repository. Why is recorded, and stays in the log
+beside the pin. Images there are not verified from then on, until dossier verify pins who signs
+next.`,
+		Example: `  dossier trust unpin registry.example/shop/api --reason "new release key, see ticket 12"`,
+		Args:    oneArg("a REPOSITORY"),
+		RunE:    func(cmd *cobra.Command, args []string) error { return p.unpin(cmd.Context(), args[0], reason) },
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "`text`: why, for those who look later")
+	return cmd
+}
+
+func (p *program) unpin(ctx context.Context, name, reason string) error {
+	ref, err := dossier.ParseReference(name)
+	if err == nil && (ref.Tag != "" || ref.Digest != "") {
+		err = dossier.Errorf(dossier.KindInvalid, "reading the argument", name, "want a repository, without a tag")
+	}
+	if err == nil && reason == "" {
+		err = dossier.Errorf(dossier.KindInvalid, "reading flag", "--reason", "say why: it is recorded")
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	var was dossier.SignerPin
+	err = p.withEngine(ctx, func(e *server.Engine) (err error) {
+		was, err = e.UnpinSigner(ctx, trust.Scope(ref), reason)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(p.stdout, render.Clean(fmt.Sprintf("%s is no longer pinned for %s", was.Signer, was.Scope)))
+	return err
 }

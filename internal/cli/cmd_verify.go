@@ -188,7 +188,7 @@ func (v *verifyFlags) verification() (server.Verification, error) {
 	if err != nil {
 		return server.Verification{}, err
 	}
-	judge := func(ref dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, at time.Time) trust.Decision {
+	judge := func(ref dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, _ *dossier.SignerPin, at time.Time) trust.Decision {
 		q := trust.Question{Digest: digest, Reference: ref.String(), Predicate: cmp.Or(v.predicate, trust.SignatureOnly)}
 		return trust.Decide(q, terms, evidence, at)
 	}

@@ -4,9 +4,11 @@
 package proof
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/image"
@@ -84,6 +86,12 @@ func (c *check) claims() {
 	say(len(e.Places), "place that ran it", "places that ran it")
 	say(len(e.Bases), "image that it is built on", "images that it is built on")
 	say(len(e.Problems), "problem with reading it", "problems with reading it")
+	for _, f := range e.Facts {
+		var p dossier.SignerPin
+		if f.Kind == dossier.FactPin && json.Unmarshal(f.Body, &p) == nil {
+			c.claimed("that %s signed first in %s, and so is pinned: it was found by the trust policy %s, and recorded at %s", p.Signer, p.Scope, p.Trust.Short(), f.RecordedAt.UTC().Format(time.RFC3339))
+		}
+	}
 	for _, x := range e.Exposures {
 		c.claimed("that advisories say %s of what is in %s, and no more", count(len(x.Vulnerabilities), "thing", "things"), x.On.Short())
 	}

@@ -21,6 +21,11 @@ func Decision(w io.Writer, d trust.Decision, opt Options) error {
 	if _, err := fmt.Fprintf(w, "%s\n%s\n", Clean(word), asked(d.Asked)); err != nil {
 		return err
 	}
+	if d.Pin != nil {
+		if _, err := fmt.Fprintln(w, Clean(pinned(*d.Pin))); err != nil {
+			return err
+		}
+	}
 	if len(d.Trials) == 0 {
 		return nil
 	}
@@ -30,6 +35,14 @@ func Decision(w io.Writer, d trust.Decision, opt Options) error {
 		rows = append(rows, trialRows(t, opt.Wide)...)
 	}
 	return writeTable(w, columns, rows, opt)
+}
+
+// pinned says who is pinned, in words.
+func pinned(p trust.Pin) string {
+	if p.Made {
+		return fmt.Sprintf("pinned for %s from now on: %s", p.Scope, p.Signer)
+	}
+	return fmt.Sprintf("pinned for %s: %s, since %s, by %s", p.Scope, p.Signer, p.At.UTC().Format(time.RFC3339), p.Image)
 }
 
 // asked says what was asked, in words.

@@ -143,7 +143,7 @@ func TestRoundTrips(t *testing.T) {
 
 // decideBy judges by terms.
 func decideBy(terms trust.Terms) Judgement {
-	return func(_ dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, at time.Time) trust.Decision {
+	return func(_ dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, _ *dossier.SignerPin, at time.Time) trust.Decision {
 		return trust.Decide(trust.Question{Digest: digest, Predicate: trust.SignatureOnly}, terms, evidence, at)
 	}
 }

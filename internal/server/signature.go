@@ -13,8 +13,8 @@ import (
 	"dossier.dev/dossier/internal/trust"
 )
 
-// Judgement decides about an image from evidence.
-type Judgement func(ref dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, at time.Time) trust.Decision
+// Judgement decides about an image from evidence. pin is who is pinned for its repository, or nil.
+type Judgement func(ref dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, pin *dossier.SignerPin, at time.Time) trust.Decision
 
 // Verification is how to verify an image.
 type Verification struct {
@@ -25,8 +25,34 @@ type Verification struct {
 }
 
 // VerifyImage reads what is signed about an image in its registry, and judges it. The
-// digest is resolved once: what is verified is what is named in the decision.
+// digest is resolved once: what is verified is what is named in the decision. When that pins a
+// signer, it is kept before the decision is told.
 func (e *Engine) VerifyImage(ctx context.Context, name string, v Verification) (trust.Decision, error) {
+	var pin *dossier.SignerPin
+	judge := v.Judge
+	v.Judge = func(ref dossier.Reference, digest dossier.Digest, evidence []trust.Evidence, _ *dossier.SignerPin, at time.Time) trust.Decision {
+		return judge(ref, digest, evidence, pin, at)
+	}
+	if ref, err := dossier.ParseReference(name); err == nil {
+		if pin, err = e.pinnedFor(ctx, ref); err != nil {
+			return trust.Decision{}, err
+		}
+	}
+	for {
+		d, err := e.judgeImage(ctx, name, v)
+		if err != nil || d.Pin == nil || !d.Pin.Made {
+			return d, err
+		}
+		kept, err := e.pinSigner(ctx, d.Pin.SignerPin)
+		if err != nil || kept == d.Pin.SignerPin {
+			return d, err
+		}
+		pin = &kept // somebody else was first
+	}
+}
+
+// judgeImage is VerifyImage, and keeps nothing.
+func (e *Engine) judgeImage(ctx context.Context, name string, v Verification) (trust.Decision, error) {
 	place := v.Lookaside
 	if place == nil {
 		place = func(dossier.Reference) string { return "" }
@@ -39,9 +65,9 @@ func (e *Engine) VerifyImage(ctx context.Context, name string, v Verification) (
 	if err != nil {
 		return trust.Decision{}, err
 	}
-	d := v.Judge(ref, digest, evidence, e.config.Now())
+	d := v.Judge(ref, digest, evidence, nil, e.config.Now())
 	for _, read := range []func(context.Context, ingest.Artifacts, dossier.Digest) ([]trust.Evidence, error){ingest.Tagged, ingest.Simple} {
-		if d.Verified || d.Code == trust.CodeRejected || d.Code == trust.CodeNoRule {
+		if d.Verified && (d.Pin == nil || !d.Pin.Made) || d.Code == trust.CodeRejected || d.Code == trust.CodeNoRule {
 			return d, nil
 		}
 		more, err := read(ctx, from, digest)
@@ -50,7 +76,7 @@ func (e *Engine) VerifyImage(ctx context.Context, name string, v Verification) (
 		}
 		if len(more) > 0 {
 			evidence = append(evidence, more...)
-			d = v.Judge(ref, digest, evidence, e.config.Now())
+			d = v.Judge(ref, digest, evidence, nil, e.config.Now())
 		}
 	}
 	return d, nil

@@ -71,6 +71,7 @@ type Reader interface {
 	QuotaReader
 	TUFReader
 	TUFTrustReader
+	SignerPinReader
 	ToldReader
 	DeliveryReader
 	ProjectionReader
@@ -104,6 +105,7 @@ type Tx interface {
 	QuotaWriter
 	TUFWriter
 	TUFTrustWriter
+	SignerPinWriter
 	ToldWriter
 	DeliveryWriter
 	ProjectionWriter

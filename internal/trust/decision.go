@@ -55,6 +55,9 @@ const (
 	CodeKeyRevoked         Code = "key-revoked"         // pgp-revocation
 	CodeKeyExpired         Code = "key-expired"         // pgp-expiry
 	CodeSignatureExpired   Code = "signature-expired"   // pgp-expiry
+	CodeOtherSigner        Code = "pinned-otherwise"    // first-use: another signer is pinned for the repository
+	CodeNotPinned          Code = "not-pinned"          // first-use: nobody is, and this makes no pin
+	CodeManyFirst          Code = "first-use-ambiguous" // first-use: several signed, and nobody is pinned
 	CodeReference          Code = "reference-mismatch"  // claim: it was signed as another image
 )
 
@@ -90,7 +93,8 @@ type Trial struct {
 	// Until is when it stops to hold by itself; zero: never.
 	Until time.Time `json:"until,omitzero"`
 
-	turns []time.Time // when it may come out otherwise by itself
+	turns    []time.Time // when it may come out otherwise by itself
+	newcomer bool        // nobody is pinned, and it could be
 }
 
 // failure returns the check that failed.
@@ -112,9 +116,11 @@ type Decision struct {
 	Trials   []Trial          `json:"trials"`
 	Need     int              `json:"need"`    // how many different keys must have signed
 	Counted  []string         `json:"counted"` // the keys that did, each once
-	Verified bool             `json:"verified"`
-	Code     Code             `json:"code,omitempty"` // why not: of the trial that came furthest
-	Reason   string           `json:"reason"`         // in words
+	// Pin is who is pinned for the repository, where that matters. nil: it does not, or nobody is.
+	Pin      *Pin   `json:"pin,omitempty"`
+	Verified bool   `json:"verified"`
+	Code     Code   `json:"code,omitempty"` // why not: of the trial that came furthest
+	Reason   string `json:"reason"`         // in words
 	// Until is when it stops to hold although nobody changes anything; zero: never.
 	Until time.Time `json:"until,omitzero"`
 }

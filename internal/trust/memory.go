@@ -34,14 +34,17 @@ type remembered struct {
 const maxRemembered = 5000
 
 // Judge is Decide without the checks in the trials, each decided once as long as it is
-// remembered. Policies may be used by several goroutines.
-func (p *Policy) Judge(ref dossier.Reference, digest dossier.Digest, evidence []Evidence, at time.Time) Decision {
-	return p.judged.of(key("", ref, digest, evidence), at, func() Decision { return p.Decide(ref, digest, evidence, at) })
+// remembered, and it pins nobody. Policies may be used by several goroutines.
+func (p *Policy) Judge(ref dossier.Reference, digest dossier.Digest, evidence []Evidence, pin *dossier.SignerPin, at time.Time) Decision {
+	return p.judged.of(key("", ref, digest, evidence, pin), at, func() Decision { return p.decide(ref, digest, evidence, pin, false, at) })
 }
 
 // key tells questions apart.
-func key(kind string, ref dossier.Reference, digest dossier.Digest, evidence []Evidence) [sha256.Size]byte {
+func key(kind string, ref dossier.Reference, digest dossier.Digest, evidence []Evidence, pin *dossier.SignerPin) [sha256.Size]byte {
 	h := sha256.New()
+	if pin != nil {
+		fmt.Fprintf(h, "%q %q %q %d ", pin.Signer, pin.Image, pin.Trust, pin.At.UnixMicro())
+	}
 	fmt.Fprintf(h, "%q %q %q", kind, ref.String(), digest)
 	for _, e := range evidence {
 		fmt.Fprintf(h, " %s %s", e.Form, e.Digest())

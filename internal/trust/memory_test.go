@@ -32,7 +32,7 @@ func TestRemembered(t *testing.T) {
 	for _, at := range []time.Duration{0, time.Minute, 59 * time.Minute, time.Hour, 2 * time.Hour, 30 * time.Minute, -48 * time.Hour} {
 		for range 20 { // pods
 			all.Go(func() {
-				got, want := policy.Judge(ref, digest, evidence, noon.Add(at)), policy.Decide(ref, digest, evidence, noon.Add(at))
+				got, want := policy.Judge(ref, digest, evidence, nil, noon.Add(at)), policy.Decide(ref, digest, evidence, nil, noon.Add(at))
 				for i := range want.Trials {
 					want.Trials[i].Checks = nil
 				}
@@ -47,7 +47,7 @@ func TestRemembered(t *testing.T) {
 	}
 	before := policy.judged.verified
 	for range 1000 {
-		policy.Judge(ref, digest, evidence, noon.Add(-47*time.Hour)) // the time at which it was asked about last is as good
+		policy.Judge(ref, digest, evidence, nil, noon.Add(-47*time.Hour)) // the time at which it was asked about last is as good
 	}
 	if policy.judged.verified != before {
 		t.Errorf("verified %d times more", policy.judged.verified-before)

@@ -40,6 +40,7 @@ type signerFile struct {
 	Identity        string    `yaml:"identity"`
 	IdentityPattern string    `yaml:"identityPattern"`
 	Builders        []string  `yaml:"builders"`
+	FirstUse        string    `yaml:"firstUse"` // "pin": of all whom it speaks of the first that signs in a repository
 	// Of the Notary Project: paths of certificates, of those of timestamp authorities and of
 	// revocation lists, and distinguished names.
 	Certificates []string `yaml:"certificates"`
@@ -184,6 +185,9 @@ func (r *policyReader) readRoots(roots map[string]string) {
 func (r *policyReader) readSigners(signers map[string]signerFile) {
 	for _, name := range sortedKeys(signers) {
 		s, err := r.signer(name, signers[name])
+		if err == nil {
+			err = s.firstUse(signers[name].FirstUse)
+		}
 		if err != nil {
 			r.faults = append(r.faults, fmt.Errorf("signers.%s: %w", name, err))
 		}
@@ -215,7 +219,7 @@ func (r *policyReader) notary(s *Signer, name string, f signerFile, named bool) 
 
 // memberOf says who a signer is.
 func memberOf(s *Signer, f signerFile) member {
-	m := member{name: s.Name, revoked: f.Revoked, limits: fmt.Sprint(f.From, f.Until, f.Builders, f.Certificates, f.Timestampers, f.CRLs)}
+	m := member{name: s.Name, revoked: f.Revoked, limits: fmt.Sprint(f.From, f.Until, f.Builders, f.Certificates, f.Timestampers, f.CRLs, f.FirstUse)}
 	switch {
 	case s.Keyring != nil:
 		m.signs = strings.Join(s.Keyring.ids, ", ")
@@ -298,6 +302,7 @@ func (r *policyReader) rule(where string, f ruleFile) rule {
 		r.fail(where, "it must say one of signers, accept and reject")
 	}
 	keys, many := map[string]bool{}, false // how many different keys there are; an identity may have any number
+	first := 0                             // of those of first use one signs
 	for _, name := range f.Signers {
 		s, ok := r.signers[name]
 		if !ok {
@@ -311,6 +316,8 @@ func (r *policyReader) rule(where string, f ruleFile) rule {
 			r.fail(where, "signer "+name+" is an identity, which needs a root")
 		}
 		switch {
+		case s.FirstUse:
+			first = 1
 		case s.Key != nil:
 			keys[s.Key.ID] = true
 		case s.Keyring != nil:
@@ -322,8 +329,8 @@ func (r *policyReader) rule(where string, f ruleFile) rule {
 		}
 		out.terms.Signers = append(out.terms.Signers, *s)
 	}
-	if len(out.terms.Signers) > 0 && !many && f.Need > len(keys) {
-		r.fail(where, fmt.Sprintf("it needs %d different keys, and its signers have %d", f.Need, len(keys)))
+	if len(out.terms.Signers) > 0 && !many && f.Need > len(keys)+first {
+		r.fail(where, fmt.Sprintf("it needs %d different keys, and its signers have %d", f.Need, len(keys)+first))
 	}
 	if f.Root != "" {
 		out.root = r.files[f.Root]
@@ -404,11 +411,16 @@ func (p *Policy) Words(n int) string {
 	for _, s := range r.terms.Signers {
 		names = append(names, s.Name)
 	}
-	return fmt.Sprintf("rule %d: %d of %v must have signed", n+1, max(r.terms.Need, 1), names)
+	return fmt.Sprintf("rule %d: %d of %v must have signed", n+1, max(r.terms.Need, 1), names) + r.firstUse()
 }
 
-// Decide judges an image by the rule for it.
-func (p *Policy) Decide(ref dossier.Reference, digest dossier.Digest, evidence []Evidence, at time.Time) Decision {
+// Decide judges an image by the rule for it. pin is who is pinned for its repository, nil when
+// nobody is: then the decision may pin somebody, for whoever asked to keep.
+func (p *Policy) Decide(ref dossier.Reference, digest dossier.Digest, evidence []Evidence, pin *dossier.SignerPin, at time.Time) Decision {
+	return p.decide(ref, digest, evidence, pin, true, at)
+}
+
+func (p *Policy) decide(ref dossier.Reference, digest dossier.Digest, evidence []Evidence, pin *dossier.SignerPin, mayPin bool, at time.Time) Decision {
 	q := Question{Digest: digest, Reference: ref.String()}
 	n := p.For(ref)
 	if n < 0 || p.rules[n].reject || p.rules[n].accept {
@@ -428,17 +440,17 @@ func (p *Policy) Decide(ref dossier.Reference, digest dossier.Digest, evidence [
 	if q.Predicate == "" {
 		q.Predicate = SignatureOnly
 	}
-	return Decide(q, r.terms, evidence, at)
+	return Decide(q, r.terms.in(ref, pin, mayPin), evidence, at)
 }
 
 // Statement judges a statement about an image, of the type predicate, by who may sign
 // for the image. A rule that takes or refuses an image whatever is signed names
-// nobody who may state anything about it.
-func (p *Policy) Statement(ref dossier.Reference, digest dossier.Digest, evidence []Evidence, predicate string, at time.Time) Decision {
+// nobody who may state anything about it. It pins nobody.
+func (p *Policy) Statement(ref dossier.Reference, digest dossier.Digest, evidence []Evidence, predicate string, pin *dossier.SignerPin, at time.Time) Decision {
 	q := Question{Digest: digest, Reference: ref.String(), Predicate: predicate}
 	n := p.For(ref)
 	if n >= 0 && !p.rules[n].reject && !p.rules[n].accept && predicate != "" {
-		return Decide(q, p.rules[n].terms, evidence, at)
+		return Decide(q, p.rules[n].terms.in(ref, pin, false), evidence, at)
 	}
 	d := Decision{Asked: q, Trust: p.Digest, At: at.UTC(), Evidence: []dossier.Digest{}, Trials: []Trial{}, Counted: []string{}, Reason: p.Words(n)}
 	switch {

@@ -123,13 +123,13 @@ images:
 		if tt.bundle != nil {
 			evidence = []Evidence{{Form: FormBundle, Bytes: tt.bundle}}
 		}
-		d := policy.Decide(ref, digest, evidence, noon)
+		d := policy.Decide(ref, digest, evidence, nil, noon)
 		if d.Code != tt.want || d.Verified != (tt.want == "") || d.Trust != policy.Digest {
 			t.Errorf("%s: %v %q (%s), want %q", tt.image, d.Verified, d.Code, d.Reason, tt.want)
 		}
 	}
 	ref, _ := dossier.ParseReference("registry.example/gone/a")
-	if d := policy.Decide(ref, digest, []Evidence{{Form: FormBundle, Bytes: good}}, noon); d.Verified || d.Code != CodeSignerRevoked {
+	if d := policy.Decide(ref, digest, []Evidence{{Form: FormBundle, Bytes: good}}, nil, noon); d.Verified || d.Code != CodeSignerRevoked {
 		t.Errorf("a revoked signer signs: %+v", d)
 	}
 }

@@ -61,12 +61,12 @@ func isProvenance(predicateType string) bool {
 // about it: for provenance only those count who may speak for builders that the policy
 // names, and then the builder must be one of those. One signature is enough. The trial is
 // of the signer who did, or of the last one who did not.
-func (p *Policy) Vouches(ref dossier.Reference, digest dossier.Digest, e Evidence, predicateType string, at time.Time) (Trial, bool) {
+func (p *Policy) Vouches(ref dossier.Reference, digest dossier.Digest, e Evidence, predicateType string, pin *dossier.SignerPin, at time.Time) (Trial, bool) {
 	r := p.ruleFor(ref)
 	if r == nil || r.accept || r.reject || predicateType == "" {
 		return Trial{}, false
 	}
-	d := p.judged.of(key(predicateType, ref, digest, []Evidence{e}), at, func() Decision { return r.vouch(ref, digest, e, predicateType, at) })
+	d := p.judged.of(key(predicateType, ref, digest, []Evidence{e}, pin), at, func() Decision { return r.vouch(ref, digest, e, predicateType, pin, at) })
 	for _, t := range d.Trials {
 		if t.Verified {
 			return t, true
@@ -78,8 +78,8 @@ func (p *Policy) Vouches(ref dossier.Reference, digest dossier.Digest, e Evidenc
 	return Trial{}, false
 }
 
-func (r *rule) vouch(ref dossier.Reference, digest dossier.Digest, e Evidence, predicateType string, at time.Time) Decision {
-	terms := r.terms
+func (r *rule) vouch(ref dossier.Reference, digest dossier.Digest, e Evidence, predicateType string, pin *dossier.SignerPin, at time.Time) Decision {
+	terms := r.terms.in(ref, pin, false)
 	terms.Need = 1
 	if isProvenance(predicateType) {
 		terms.Signers = slices.DeleteFunc(slices.Clone(terms.Signers), func(s Signer) bool { return len(s.Builders) == 0 })

@@ -96,13 +96,14 @@ func strong(public crypto.PublicKey) error {
 type Identity struct {
 	issuer, subject *regexp.Regexp
 	text            string
+	exact           bool // it names one, and no pattern
 }
 
 // NewIdentity takes the issuer and the subject of certificates, each exactly or as a
 // regular expression, which must match the whole. KindInvalid: one is missing, or is
 // no expression.
 func NewIdentity(issuer, issuerPattern, subject, subjectPattern string) (*Identity, error) {
-	id := &Identity{}
+	id := &Identity{exact: issuer != "" && subject != ""}
 	for _, part := range []struct {
 		name, exact, pattern string
 		to                   **regexp.Regexp
@@ -154,6 +155,9 @@ type Signer struct {
 	Notary   *Notary  // certificates, as the Notary Project has them
 	// Revoked is why nothing counts that it signed, whenever that was; empty: it counts.
 	Revoked string
+	// FirstUse takes of all whom it speaks of only the one that is pinned for the repository,
+	// or that comes first.
+	FirstUse bool
 	// Builders are the builders that provenance by this signer may name, as patterns of
 	// the whole builder ID; none: any, since none is relied on.
 	Builders []*regexp.Regexp

@@ -143,6 +143,12 @@ type Terms struct {
 	Logs int
 	// Match says which name must stand in simple signing by OpenPGP.
 	Match Match
+	// Scope is the repository for which signers of first use are pinned; empty: for none.
+	Scope string
+	// Pin is who is pinned there; nil: nobody is.
+	Pin *dossier.SignerPin
+	// MayPin is set where the decision may pin a signer.
+	MayPin bool
 	// Trust is the digest of what the terms come from.
 	Trust dossier.Digest
 }
@@ -153,6 +159,7 @@ const (
 	checkContent   = "content"
 	checkMaterial  = "material"
 	checkLogFormat = "log-format"
+	checkFirstUse  = "first-use"
 )
 
 // check is one check of the verifier.
@@ -200,6 +207,7 @@ func checks() []check {
 		{"pgp-usage", (*attempt).pgpUsage},
 		{"pgp-revocation", (*attempt).pgpRevocation},
 		{"pgp-expiry", (*attempt).pgpExpiry},
+		{checkFirstUse, (*attempt).firstUse},
 	}
 }
 
@@ -212,6 +220,10 @@ type attempt struct {
 	root      *Root
 	needLogs  int
 	match     Match
+	scope     string
+	pin       *dossier.SignerPin
+	mayPin    bool
+	newcomer  bool
 	at        time.Time        // that it is judged for
 	until     time.Time        // it stops to hold by itself
 	turns     []time.Time      // when a check may come out otherwise, before and after at
@@ -227,7 +239,7 @@ type verifier struct{ dropped string }
 
 // try holds evidence against one signer.
 func (v verifier) try(q Question, e Evidence, s *signed, t Terms, signer Signer, at time.Time) (out Trial) {
-	a := &attempt{signed: s, asked: q, signer: signer, root: t.Root, needLogs: t.Logs, match: t.Match, at: at}
+	a := &attempt{signed: s, asked: q, signer: signer, root: t.Root, needLogs: t.Logs, match: t.Match, scope: t.Scope, pin: t.Pin, mayPin: t.MayPin, at: at}
 	switch {
 	case t.Logs < 0, s.pgp != nil, s.notary != nil: // no log takes OpenPGP messages, nor notation's signatures
 		a.needLogs = 0
@@ -246,7 +258,7 @@ func (v verifier) try(q Question, e Evidence, s *signed, t Terms, signer Signer,
 		}
 		out.Checks = append(out.Checks, done)
 	}
-	out.Verified, out.Key, out.Until = true, a.counted, a.until
+	out.Verified, out.Key, out.Until, out.newcomer = true, a.counted, a.until, a.newcomer
 	for _, o := range a.times {
 		if out.SignedAt.IsZero() || o.at.Before(out.SignedAt) {
 			out.SignedAt = o.at
@@ -265,6 +277,7 @@ func Decide(q Question, t Terms, evidence []Evidence, at time.Time) Decision {
 
 func (v verifier) decide(q Question, t Terms, evidence []Evidence, at time.Time) Decision {
 	d := Decision{Asked: q, Trust: t.Trust, At: at.UTC(), Need: max(t.Need, 1), Evidence: []dossier.Digest{}, Trials: []Trial{}, Counted: []string{}}
+	t.Signers = namedFirst(t.Signers)
 	for _, e := range evidence {
 		d.Evidence = append(d.Evidence, e.Digest())
 		s := e.read()
@@ -277,12 +290,13 @@ func (v verifier) decide(q Question, t Terms, evidence []Evidence, at time.Time)
 			if !trial.Verified {
 				continue
 			}
-			if !slices.Contains(d.Counted, trial.Key) {
+			if !trial.newcomer && !slices.Contains(d.Counted, trial.Key) {
 				d.Counted = append(d.Counted, trial.Key)
 			}
 			break // it has one signature: nobody else made it
 		}
 	}
+	d.pinFirst(t)
 	slices.Sort(d.Counted)
 	d.conclude()
 	return d

@@ -42,6 +42,7 @@ func scans() map[string]string {
 		"SELECT prefix, max_bytes, bytes FROM quota ORDER":                 "all quotas are asked for, and the configuration lists them",
 		"SELECT EXISTS (SELECT 1 FROM quota)":                              "the first of them, and no more",
 		"SELECT prefix, name, online, due_at FROM tuf_prefix ORDER":        "all prefixes are asked for, and the configuration lists them",
+		"SELECT scope, signer, image, at, trust FROM signer_pin ORDER":     "all pins are asked for, by a person",
 		"SELECT DISTINCT source FROM tuf_trusted":                          "all that is pinned is asked for: a few files of each",
 	}
 }

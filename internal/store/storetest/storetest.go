@@ -54,6 +54,7 @@ func Run(t *testing.T, open func(t testing.TB) store.Store) {
 		{"Event", eventCases()},
 		{"Pin", pinCases()},
 		{"TUF", tufCases()},
+		{"SignerPin", signerPinCases()},
 		{"Rebuild", rebuildCases()},
 	}
 	for _, topic := range topics {

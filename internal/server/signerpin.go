@@ -1,0 +1,111 @@
+// SPDX-FileCopyrightText: The Dossier Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/trust"
+)
+
+// SignerPins returns who is pinned as the signer of which repository, by repository.
+func (e *Engine) SignerPins(ctx context.Context) ([]dossier.SignerPin, error) {
+	var pins []dossier.SignerPin
+	err := e.store.View(ctx, func(r store.Reader) (err error) {
+		pins, err = r.SignerPins(ctx)
+		return err
+	})
+	return pins, err
+}
+
+// signerPin returns who is pinned for a repository, and the fact that says so; nil: nobody is.
+func signerPin(ctx context.Context, r store.FactReader, scope string) (pin *dossier.SignerPin, fact dossier.Digest, err error) {
+	for f, err := range r.Holding(ctx, []dossier.Digest{dossier.ScopeSubject(scope)}, dossier.Times{}, dossier.FactPin) {
+		if err != nil {
+			return nil, "", err
+		}
+		pin, fact = &dossier.SignerPin{}, f.ID
+		if err := json.Unmarshal(f.Body, pin); err != nil {
+			return nil, "", &dossier.Error{Kind: dossier.KindCorrupt, Op: "reading pinned signer", Subject: scope, Err: err}
+		}
+	}
+	return pin, fact, nil
+}
+
+// pinnedFor returns who is pinned for the repository of an image; nil: nobody is.
+func (e *Engine) pinnedFor(ctx context.Context, ref dossier.Reference) (pin *dossier.SignerPin, err error) {
+	err = e.store.View(ctx, func(r store.Reader) error {
+		pin, _, err = signerPin(ctx, r, trust.Scope(ref))
+		return err
+	})
+	return pin, err
+}
+
+// pinSigner keeps a pin, as a fact too. It returns the one that counts: another, when
+// somebody else was first.
+func (e *Engine) pinSigner(ctx context.Context, p dossier.SignerPin) (kept dossier.SignerPin, err error) {
+	s, err := p.Statement()
+	if err != nil {
+		return kept, err
+	}
+	err = e.store.Update(ctx, func(tx store.Tx) error {
+		var made bool
+		if kept, made, err = tx.PinSigner(ctx, p); err != nil || !made {
+			return err
+		}
+		// The facts are what counts: a row that was taken away makes nobody the first again.
+		said, _, err := signerPin(ctx, tx, p.Scope)
+		if err != nil {
+			return err
+		}
+		if said != nil {
+			kept = *said
+			return tx.PutSignerPin(ctx, kept)
+		}
+		if _, _, err := tx.Record(ctx, s); err != nil {
+			return err
+		}
+		return e.config.outbox().All(ctx, tx)
+	})
+	return kept, err
+}
+
+// UnpinSigner takes back who is pinned for a repository, for a reason that is recorded. Who
+// signs there next is pinned then. KindInvalid: without a reason. KindNotFound: nobody is pinned.
+func (e *Engine) UnpinSigner(ctx context.Context, scope, reason string) (was dossier.SignerPin, err error) {
+	const op = "unpinning a signer"
+	if reason == "" {
+		return was, dossier.Errorf(dossier.KindInvalid, op, scope, "a reason is needed, for those who look later")
+	}
+	err = e.store.Update(ctx, func(tx store.Tx) error {
+		had, err := tx.UnpinSigner(ctx, scope)
+		if err != nil {
+			return err
+		}
+		pin, fact, err := signerPin(ctx, tx, scope)
+		switch {
+		case err != nil:
+			return err
+		case pin == nil && !had:
+			return &dossier.Error{Kind: dossier.KindNotFound, Op: op, Subject: scope, Err: errors.New("nobody is pinned for it"), Hint: "dossier trust pins lists who is"}
+		case pin == nil:
+			was = dossier.SignerPin{Scope: scope, Signer: "who was listed"}
+			return nil
+		}
+		was = *pin
+		s, err := pin.Unpinned(fact, reason, e.config.Now())
+		if err != nil {
+			return err
+		}
+		if _, _, err := tx.Record(ctx, s); err != nil {
+			return err
+		}
+		return e.config.outbox().All(ctx, tx)
+	})
+	return was, err
+}
