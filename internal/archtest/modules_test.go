@@ -31,7 +31,7 @@ func allowed() []module {
 
 		{"github.com/spf13/cobra", []string{"internal/cli"}, nil, "the command line"},
 		{"github.com/spf13/pflag", []string{"internal/cli"}, nil, "its flags"},
-		{"github.com/ProtonMail/go-crypto", []string{"internal/trust"}, []string{"internal/cli"}, "OpenPGP keys, messages and signatures"},
+		{"github.com/ProtonMail/go-crypto", []string{"internal/trust"}, []string{"internal/cli", "internal/server"}, "OpenPGP keys, messages and signatures"},
 		{"github.com/notaryproject/notation-core-go", []string{"internal/trust"}, nil, "signatures of the Notary Project: JWS and COSE envelopes"},
 		{"github.com/digitorus/timestamp", nil, []string{"internal/trust"}, "timestamps made in tests"},
 		{"github.com/notaryproject/tspclient-go", []string{"internal/trust"}, nil, "the RFC 3161 timestamps on them"},

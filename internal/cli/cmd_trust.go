@@ -72,7 +72,7 @@ func (p *program) trustPinsCommand() *cobra.Command {
 		Use:   "pins",
 		Short: "List who is pinned as the signer of which repository",
 		Long: `List who was the first to sign in a repository where the trust policy takes whoever that
-is (firstUse: pin), by which image that was found, and when. dossier verify --trust pins.`,
+is (firstUse: pin), by which image that was found, and when. dossier verify --trust pins, and so does what reads images by DOSSIER_TRUST.`,
 		Example: `  dossier trust pins`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

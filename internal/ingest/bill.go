@@ -155,6 +155,9 @@ func (g *Ingest) billsOf(ctx context.Context, ref string, manifest dossier.Diges
 				return err
 			}
 		}
+		if err := g.signed(ctx, tx, ref, signatures); err != nil {
+			return err
+		}
 		for _, a := range keep {
 			if err := a.record(ctx, tx, g.now()); err != nil {
 				return err

@@ -23,6 +23,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/trust"
 )
 
 // Images reads images. image.Client is one.
@@ -42,8 +43,11 @@ type Config struct {
 	Layer  LayerReader // nil: layers are not read
 	// Artifacts opens what is attached to images; nil: that is not read.
 	Artifacts ArtifactReader
-	Logger    *slog.Logger
-	Now       func() time.Time
+	// Signed is called in the transaction that records what is signed about an image or an
+	// index, with the reference by which it was read; nil: nobody wants to know.
+	Signed func(ctx context.Context, tx store.Tx, ref string, on dossier.Digest, evidence []trust.Evidence) error
+	Logger *slog.Logger
+	Now    func() time.Time
 
 	Workers  int           // jobs done at a time; 0: DefaultWorkers
 	Readers  int           // layers read at a time, beside those; 0: DefaultReaders

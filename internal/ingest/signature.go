@@ -16,6 +16,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/origin"
+	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/trust"
 )
 
@@ -238,6 +239,7 @@ const maxKeptSignature = 1 << 20
 
 // signature is something signed on its way from a repository.
 type signature struct {
+	trust.Evidence
 	on, evidence dossier.Digest
 	body         []byte
 }
@@ -257,12 +259,33 @@ func signaturesOf(ctx context.Context, from Artifacts, subjects []dossier.Digest
 					return nil, &dossier.Error{Kind: dossier.KindInternal, Op: "recording signature", Subject: string(subject), Err: err}
 				}
 				if len(body) <= maxKeptSignature {
-					out = append(out, signature{subject, e.Digest(), body})
+					out = append(out, signature{e, subject, e.Digest(), body})
 				}
 			}
 		}
 	}
 	return out, nil
+}
+
+// signed tells what was read of each subject.
+func (g *Ingest) signed(ctx context.Context, tx store.Tx, ref string, signatures []signature) error {
+	if g.Signed == nil {
+		return nil
+	}
+	var subjects []dossier.Digest
+	of := map[dossier.Digest][]trust.Evidence{}
+	for _, s := range signatures {
+		if of[s.on] == nil {
+			subjects = append(subjects, s.on)
+		}
+		of[s.on] = append(of[s.on], s.Evidence)
+	}
+	for _, d := range subjects {
+		if err := g.Signed(ctx, tx, ref, d, of[d]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // listedOnce is a repository whose referrers are listed once for each subject.

@@ -144,7 +144,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		e.Advisories = advisories
 	}
 	e.ingest = ingest.New(ingest.Config{
-		Store: e.store, Images: e.images, Layer: e.readLayer, Artifacts: e.artifacts, Logger: c.Logger, Now: c.Now,
+		Store: e.store, Images: e.images, Layer: e.readLayer, Artifacts: e.artifacts, Signed: e.pinFirst, Logger: c.Logger, Now: c.Now,
 		Revive: c.Revive, Workers: c.Workers, Lease: c.Lease,
 	})
 	return e, nil

@@ -49,30 +49,57 @@ func (e *Engine) pinnedFor(ctx context.Context, ref dossier.Reference) (pin *dos
 // pinSigner keeps a pin, as a fact too. It returns the one that counts: another, when
 // somebody else was first.
 func (e *Engine) pinSigner(ctx context.Context, p dossier.SignerPin) (kept dossier.SignerPin, err error) {
+	err = e.store.Update(ctx, func(tx store.Tx) error {
+		kept, err = e.keepPin(ctx, tx, p)
+		return err
+	})
+	return kept, err
+}
+
+func (e *Engine) keepPin(ctx context.Context, tx store.Tx, p dossier.SignerPin) (kept dossier.SignerPin, err error) {
 	s, err := p.Statement()
 	if err != nil {
 		return kept, err
 	}
-	err = e.store.Update(ctx, func(tx store.Tx) error {
-		var made bool
-		if kept, made, err = tx.PinSigner(ctx, p); err != nil || !made {
-			return err
-		}
-		// The facts are what counts: a row that was taken away makes nobody the first again.
-		said, _, err := signerPin(ctx, tx, p.Scope)
-		if err != nil {
-			return err
-		}
-		if said != nil {
-			kept = *said
-			return tx.PutSignerPin(ctx, kept)
-		}
-		if _, _, err := tx.Record(ctx, s); err != nil {
-			return err
-		}
-		return e.config.outbox().All(ctx, tx)
-	})
-	return kept, err
+	kept, made, err := tx.PinSigner(ctx, p)
+	if err != nil || !made {
+		return kept, err
+	}
+	// The facts are what counts: a row that was taken away makes nobody the first again.
+	said, _, err := signerPin(ctx, tx, p.Scope)
+	if err != nil {
+		return kept, err
+	}
+	if said != nil {
+		return *said, tx.PutSignerPin(ctx, *said)
+	}
+	if _, _, err := tx.Record(ctx, s); err != nil {
+		return kept, err
+	}
+	return kept, e.config.outbox().All(ctx, tx)
+}
+
+// pinFirst pins who signed an image, where the trust policy takes the first and nobody is
+// pinned: in the repository that the evidence was read of, and in no other that has the image
+// too. Whoever may push to one does not decide who signs in another.
+func (e *Engine) pinFirst(ctx context.Context, tx store.Tx, name string, on dossier.Digest, evidence []trust.Evidence) error {
+	policy, _, _ := e.Trusted.Policy()
+	if policy == nil || dossier.IsLocal(name) {
+		return nil
+	}
+	ref, err := dossier.ParseReference(name)
+	if err != nil || !policy.FirstUse(ref) {
+		return nil
+	}
+	ref.Tag, ref.Digest = "", on
+	pin, _, err := signerPin(ctx, tx, trust.Scope(ref))
+	if err != nil || pin != nil {
+		return err
+	}
+	if d := policy.Decide(ref, on, evidence, nil, e.config.Now()); d.Pin != nil && d.Pin.Made {
+		_, err = e.keepPin(ctx, tx, d.Pin.SignerPin)
+	}
+	return err
 }
 
 // UnpinSigner takes back who is pinned for a repository, for a reason that is recorded. Who
