@@ -19,6 +19,9 @@ type LogReader interface {
 	LogHead(ctx context.Context) (LogHead, error)
 	// LogWaiting reports whether there are facts that are not in the log yet.
 	LogWaiting(ctx context.Context) (bool, error)
+	// Unlogged returns up to limit facts that are not in the log, in the order in which
+	// they were recorded. Those of one subject come by rising Seq and without gaps.
+	Unlogged(ctx context.Context, limit int) ([]LogEntry, error)
 	// LogStrays returns up to limit facts that are neither in the log nor wait for it, which no
 	// server leaves behind.
 	LogStrays(ctx context.Context, limit int) ([]dossier.Digest, error)
@@ -48,9 +51,6 @@ type LogWriter interface {
 	// LockLog makes other appenders wait until the end of the transaction, and
 	// returns the state of the log.
 	LockLog(ctx context.Context) (LogHead, error)
-	// Unlogged returns up to limit facts that are not in the log, in the order in which
-	// they were recorded. Those of one subject come by rising Seq and without gaps.
-	Unlogged(ctx context.Context, limit int) ([]LogEntry, error)
 	// AppendLog appends entries that Unlogged returned, from the index that the size of
 	// the log was, puts the tiles in the place of what they were, and keeps
 	// the new state. LockLog must have been called.

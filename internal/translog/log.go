@@ -4,6 +4,7 @@
 package translog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -86,101 +87,134 @@ func (l *Log) Run(ctx context.Context) error {
 // Append appends the facts that are not in the log yet, at most maxBatch, and
 // returns how many those were. When there are none, nothing is written.
 // KindConflict: the log is signed by another key.
+//
+// What is to be written is worked out from what can be read, and written when the log is
+// still as it was: other writers of the store need not wait for hashes.
 func (l *Log) Append(ctx context.Context) (int, error) {
-	waiting := false
-	err := l.config.Store.View(ctx, func(r store.Reader) (err error) {
-		waiting, err = r.LogWaiting(ctx)
-		return err
-	})
-	if err != nil || !waiting {
-		return 0, err
+	for {
+		var p *step
+		err := l.config.Store.View(ctx, func(r store.Reader) (err error) {
+			p, err = l.plan(ctx, r)
+			return err
+		})
+		if err != nil || p == nil {
+			return 0, err
+		}
+		moved := false
+		err = l.config.Store.Update(ctx, func(tx store.Tx) (err error) {
+			moved, err = p.write(ctx, tx)
+			return err
+		})
+		if err != nil || !moved {
+			return p.count, err
+		}
 	}
-	n := 0
-	err = l.config.Store.Update(ctx, func(tx store.Tx) (err error) {
-		n, err = l.append(ctx, tx)
-		return err
-	})
-	return n, err
 }
 
-func (l *Log) append(ctx context.Context, tx store.Tx) (int, error) {
-	head, err := tx.LockLog(ctx)
+// step is what takes the log from one state to the next.
+type step struct {
+	before, after store.LogHead
+	entries       []store.LogEntry
+	tiles         []store.LogTile
+	nodes         []store.MapNode
+	count         int // what Append returns
+}
+
+// plan works out the next step; there is none when all facts are in the log.
+func (l *Log) plan(ctx context.Context, r store.Reader) (*step, error) {
+	waiting, err := r.LogWaiting(ctx)
+	if err != nil || !waiting {
+		return nil, err
+	}
+	head, err := r.LogHead(ctx)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if head.Key != "" && head.Key != l.config.Key {
-		return 0, &dossier.Error{Kind: dossier.KindConflict, Op: "appending to the log", Subject: l.config.Key,
+		return nil, &dossier.Error{Kind: dossier.KindConflict, Op: "appending to the log", Subject: l.config.Key,
 			Err: errors.New("the log is signed by " + head.Key), Hint: "give each replica the same key, with --log-key"}
 	}
 	if head.Mapped < head.Size {
-		return l.catchUp(ctx, tx, head)
+		return l.catchUp(ctx, r, head)
 	}
-	entries, err := tx.Unlogged(ctx, maxBatch)
+	entries, err := r.Unlogged(ctx, maxBatch)
 	if err != nil || len(entries) == 0 {
-		return 0, err
+		return nil, err
 	}
-	t := newTree(head.Size, func(at store.TileAt) ([]byte, error) { return tx.LogTile(ctx, at) })
+	t := newTree(head.Size, func(at store.TileAt) ([]byte, error) { return r.LogTile(ctx, at) })
 	for i := range entries {
 		e := &entries[i]
 		e.Index = t.size
 		if err := t.add(tlog.RecordHash(Entry(e.Subject, e.Seq, e.Leaf))); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 	root, err := t.root()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	mapRoot, err := l.move(ctx, tx, head.Checkpoint, lastHeads(entries))
+	mapRoot, nodes, err := l.move(ctx, r, head.Checkpoint, lastHeads(entries))
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	head.Size, head.Key, head.Mapped = t.size, l.config.Key, t.size
-	head.Checkpoint, err = Checkpoint{Origin: l.config.Signer.Name(), Size: t.size, Root: root, Map: &mapRoot}.sign(l.config.Signer)
-	if err != nil {
-		return 0, err
-	}
-	return len(entries), tx.AppendLog(ctx, entries, t.changes(), head)
+	after := store.LogHead{Size: t.size, Key: l.config.Key, Mapped: t.size}
+	after.Checkpoint, err = Checkpoint{Origin: l.config.Signer.Name(), Size: t.size, Root: root, Map: &mapRoot}.sign(l.config.Signer)
+	return &step{before: head, after: after, entries: entries, tiles: t.changes(), nodes: nodes, count: len(entries)}, err
 }
 
-// move puts heads into the map and returns its root. KindCorrupt: the map is not the one
-// that the checkpoint was signed for.
-func (l *Log) move(ctx context.Context, tx store.Tx, signed []byte, heads []Head) (tlog.Hash, error) {
+// write takes the step, unless somebody else has moved the log meanwhile.
+func (s *step) write(ctx context.Context, tx store.Tx) (moved bool, err error) {
+	head, err := tx.LockLog(ctx)
+	if err != nil || !sameHead(head, s.before) {
+		return err == nil, err
+	}
+	if err := tx.PutLogMap(ctx, s.nodes); err != nil {
+		return false, err
+	}
+	return false, tx.AppendLog(ctx, s.entries, s.tiles, s.after)
+}
+
+func sameHead(a, b store.LogHead) bool {
+	return a.Size == b.Size && a.Key == b.Key && a.Mapped == b.Mapped && bytes.Equal(a.Checkpoint, b.Checkpoint)
+}
+
+// move puts heads into the map and returns its root and the nodes that change.
+// KindCorrupt: the map is not the one that the checkpoint was signed for.
+func (l *Log) move(ctx context.Context, r store.Reader, signed []byte, heads []Head) (tlog.Hash, []store.MapNode, error) {
 	var before *tlog.Hash
 	if len(signed) > 0 {
 		verifier, err := note.NewVerifier(l.config.Key)
 		if err != nil {
-			return tlog.Hash{}, err
+			return tlog.Hash{}, nil, err
 		}
 		c, err := OpenCheckpoint(signed, verifier)
 		if err != nil {
-			return tlog.Hash{}, err
+			return tlog.Hash{}, nil, err
 		}
 		before = c.Map
 	}
-	t := newHeadTree(before, func(prefixes []string) (map[string][]byte, error) { return tx.LogMap(ctx, prefixes) })
+	t := newHeadTree(before, func(prefixes []string) (map[string][]byte, error) { return r.LogMap(ctx, prefixes) })
 	root, err := t.update(heads)
 	if err != nil {
-		return tlog.Hash{}, err
+		return tlog.Hash{}, nil, err
 	}
-	return root, tx.PutLogMap(ctx, t.changes())
+	return root, t.changes(), nil
 }
 
-// catchUp puts entries into the map that were appended before there was one. It returns
+// catchUp puts entries into the map that were appended before there was one. Append returns
 // maxBatch as long as there may be more to do.
-func (l *Log) catchUp(ctx context.Context, tx store.Tx, head store.LogHead) (int, error) {
-	entries, err := tx.LogEntries(ctx, head.Mapped, maxBatch)
+func (l *Log) catchUp(ctx context.Context, r store.Reader, head store.LogHead) (*step, error) {
+	entries, err := r.LogEntries(ctx, head.Mapped, maxBatch)
 	if err == nil && len(entries) == 0 {
 		err = dossier.Errorf(dossier.KindCorrupt, "appending to the log", fmt.Sprint(head.Mapped), "the entry is missing")
 	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	if _, err := l.move(ctx, tx, nil, lastHeads(entries)); err != nil {
-		return 0, err
-	}
-	head.Mapped = entries[len(entries)-1].Index + 1
-	return maxBatch, tx.AppendLog(ctx, nil, nil, head)
+	_, nodes, err := l.move(ctx, r, nil, lastHeads(entries))
+	after := head
+	after.Mapped = entries[len(entries)-1].Index + 1
+	return &step{before: head, after: after, nodes: nodes, count: maxBatch}, err
 }
 
 // Key returns the verifier key of the log.

@@ -104,6 +104,11 @@ func (r reader) LogWaiting(ctx context.Context) (bool, error) {
 	return waiting, err
 }
 
+// Unlogged implements [store.LogReader].
+func (r reader) Unlogged(ctx context.Context, limit int) ([]store.LogEntry, error) {
+	return all(ctx, r.session, "finding facts for the log", scanLogEntry, unlogged, max(0, limit))
+}
+
 // LogStrays implements [store.LogReader].
 func (r reader) LogStrays(ctx context.Context, limit int) ([]dossier.Digest, error) {
 	return all(ctx, r.session, "comparing facts with the log", scanOne[dossier.Digest], logStrays, max(0, limit))
@@ -177,11 +182,6 @@ func (r reader) LogTile(ctx context.Context, at store.TileAt) ([]byte, error) {
 func (t *tx) LockLog(ctx context.Context) (store.LogHead, error) {
 	h, _, err := one(ctx, t.session, "locking log", scanLogHead, lockLog, []byte{})
 	return h, err
-}
-
-// Unlogged implements [store.LogWriter].
-func (t *tx) Unlogged(ctx context.Context, limit int) ([]store.LogEntry, error) {
-	return all(ctx, t.session, "finding facts for the log", scanLogEntry, unlogged, max(0, limit))
 }
 
 // AppendLog implements [store.LogWriter].
