@@ -41,7 +41,7 @@ func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, erro
 		return nil, err
 	}
 	writeDB, err := sqliteDB(c, url.Values{
-		"_pragma": {"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-8192)", "temp_store(memory)", fmt.Sprintf("wal_autocheckpoint(%d)", c.CheckpointPages), "journal_size_limit(67108864)"},
+		"_pragma": {"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-8192)", "temp_store(memory)", fmt.Sprintf("wal_autocheckpoint(%d)", c.CheckpointPages+c.CheckpointPages/4), "journal_size_limit(67108864)"},
 		"_txlock": {"immediate"},
 	})
 	if err != nil {
@@ -66,7 +66,15 @@ func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, erro
 		wake:    wake,
 		dialect: sqliteDialect(),
 	}
-	if e.writer, err = newWriter(context.WithoutCancel(ctx), writeDB, newSQLiteConn(conn), e.session); err != nil {
+	copyDB, err := sqliteDB(c, url.Values{"_pragma": {"synchronous(NORMAL)"}})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close(), readDB.Close(), writeDB.Close())
+	}
+	ctx = context.WithoutCancel(ctx)
+	copier := func(log *os.File) *checkpointer {
+		return newCheckpointer(ctx, copyDB, log, c.CheckpointPages, c.Logger)
+	}
+	if e.writer, err = newWriter(ctx, writeDB, newSQLiteConn(conn), e.session, copier); err != nil {
 		return nil, errors.Join(engineError(opOpen, c.Path, err), conn.Close(), readDB.Close(), writeDB.Close())
 	}
 	return e, nil

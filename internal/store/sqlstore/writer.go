@@ -32,6 +32,7 @@ type writer struct {
 	queue   chan *turn // unbuffered: who sends waits
 	log     *os.File   // the write-ahead log
 	syncer  *syncer
+	copier  *checkpointer
 	quit    chan struct{}
 	done    sync.WaitGroup
 }
@@ -61,12 +62,12 @@ var errAbandoned = errors.New("the function panicked")
 
 // newWriter starts a writer on a connection that has read already, whose own statements
 // run with ctx.
-func newWriter(ctx context.Context, db *sql.DB, conn *sqliteConn, session func(runner) *session) (*writer, error) {
+func newWriter(ctx context.Context, db *sql.DB, conn *sqliteConn, session func(runner) *session, copier func(log *os.File) *checkpointer) (*writer, error) {
 	log, err := conn.openLog(ctx)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{db: db, conn: conn, session: session, queue: make(chan *turn), log: log, syncer: newSyncer(log.Sync), quit: make(chan struct{})}
+	w := &writer{db: db, conn: conn, session: session, queue: make(chan *turn), log: log, syncer: newSyncer(log.Sync), copier: copier(log), quit: make(chan struct{})}
 	w.done.Go(func() { w.loop(ctx) })
 	return w, nil
 }
@@ -76,7 +77,7 @@ func (w *writer) close() error {
 	close(w.quit)
 	w.done.Wait()
 	w.syncer.close()
-	return errors.Join(w.log.Close(), w.conn.close(), w.db.Close())
+	return errors.Join(w.copier.close(), w.log.Close(), w.conn.close(), w.db.Close())
 }
 
 // update runs f in a transaction. When one that was shared fails, it runs f
@@ -199,6 +200,7 @@ func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
 		return next
 	}
 	w.syncer.acknowledge(served)
+	w.copier.written()
 	return next
 }
 
