@@ -72,17 +72,12 @@ type finding struct {
 // keep records a finding.
 func (g *Ingest) keep(ctx context.Context, f finding) finisher {
 	return func(tx store.Tx) error {
-		var changed []dossier.Digest
 		if f.tree != nil {
 			for _, node := range f.tree.Nodes {
 				if err := g.keepNode(ctx, tx, f.tree, node); err != nil {
 					return err
 				}
-				changed = append(changed, node.Digest)
 			}
-		}
-		if err := record.Terms(ctx, tx, changed...); err != nil {
-			return err
 		}
 		if f.name != "" {
 			if err := record.Name(ctx, tx, f.root, f.name, f.at); err != nil {

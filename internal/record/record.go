@@ -39,8 +39,8 @@ func RegistrySource(name, tag string) string {
 	return "registry:" + name + ":" + tag
 }
 
-// Node records the exact bytes of one document and its edges, and reports
-// whether they were new. nodes are those it was read with: the configuration of
+// Node records the exact bytes of one document, its edges and the terms by which it is
+// found, and reports whether they were new. nodes are those it was read with: the configuration of
 // a manifest is looked for there, and then among the facts.
 func Node(ctx context.Context, tx store.Tx, node image.Node, nodes []image.Node) (bool, error) {
 	kind := dossier.FactManifest
@@ -57,6 +57,15 @@ func Node(ctx context.Context, tx store.Tx, node image.Node, nodes []image.Node)
 	image, edges, err := Image(ctx, tx, node, nodes)
 	if err != nil {
 		return false, err
+	}
+	if isNew { // what follows from other facts, names and tags is there
+		terms, malformed := origin.Terms(kind, node.Bytes)
+		if malformed != nil {
+			terms = nil // the answer says what is wrong with them
+		}
+		if err := tx.AddTerms(ctx, node.Digest, terms); err != nil {
+			return false, err
+		}
 	}
 	return isNew, tx.PutImage(ctx, image, edges)
 }
@@ -156,7 +165,7 @@ func Moved(ctx context.Context, tx store.Tx, tag store.NameTag, was, now dossier
 }
 
 // Terms makes the search terms of digests from their facts, names and tags. It
-// is for digests of which a fact is new: Name and Moved see to their own.
+// is for digests of which a fact is new: Node, Name and Moved see to their own.
 func Terms(ctx context.Context, tx store.Tx, ds ...dossier.Digest) error {
 	ds = slices.Clone(ds)
 	slices.Sort(ds)

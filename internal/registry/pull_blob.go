@@ -318,7 +318,7 @@ func (f blobFetch) learnConfig(ctx context.Context, tx store.Tx, m store.Manifes
 			return err
 		}
 	}
-	return record.Terms(ctx, tx, node.Digest, config.Digest)
+	return nil
 }
 
 // readObject reads a blob that may be a configuration: a JSON object that is

@@ -312,20 +312,15 @@ func (p *push) learn(ctx context.Context, tx store.Tx, name string) (bool, error
 	if p.config != nil {
 		nodes = append(nodes, *p.config)
 	}
-	var changed []dossier.Digest
+	isNew := false
 	for _, n := range nodes {
-		isNew, err := record.Node(ctx, tx, n, nodes)
+		added, err := record.Node(ctx, tx, n, nodes)
 		if err != nil {
 			return false, err
 		}
-		if isNew {
-			changed = append(changed, n.Digest)
-		}
+		isNew = isNew || added && n.Digest == p.node.Digest
 	}
-	if err := record.Terms(ctx, tx, changed...); err != nil {
-		return false, err
-	}
-	return slices.Contains(changed, p.node.Digest), record.Name(ctx, tx, p.node.Digest, name, p.manifest.PushedAt)
+	return isNew, record.Name(ctx, tx, p.node.Digest, name, p.manifest.PushedAt)
 }
 
 // setTag points a tag at what was pushed.
