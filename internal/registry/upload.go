@@ -178,7 +178,7 @@ func (c *call) owns(u store.Upload) error {
 
 // addChunk adds bytes to an upload.
 func (c *call) addChunk(ctx context.Context) error {
-	w, err := c.hold(ctx)
+	w, err := c.write(ctx)
 	if err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func (c *call) addChunk(ctx context.Context) error {
 
 // endUpload adds the last bytes, if there are any, and makes a blob of the upload.
 func (c *call) endUpload(ctx context.Context) error {
-	w, err := c.hold(ctx)
+	w, err := c.write(ctx)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,50 @@ type writing struct {
 	upload store.Upload
 	blob   blob.Writer
 	other  hash.Hash // of upload.Algorithm; nil: SHA-256, or not known from the start
+	first  bool      // of an upload without bytes, which nobody holds: see claim
+}
+
+// shortBody is how many bytes may come to an upload that has none before it is held.
+const shortBody = 1 << 20
+
+// write opens the upload that a request is about. A short body that is the first of its
+// upload goes to a key that nobody else knows, so that the upload need not be held while
+// it comes, only claimed when it has come: that saves a transaction.
+func (c *call) write(ctx context.Context) (*writing, error) {
+	if c.r.ContentLength <= 0 || c.r.ContentLength > shortBody {
+		return c.hold(ctx)
+	}
+	var u store.Upload
+	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
+		u, err = c.find(ctx, r)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if u.Token != nil || u.Holder != "" {
+		return c.hold(ctx)
+	}
+	w := &writing{Handler: c.Handler, upload: u, first: true}
+	w.upload.Holder = rand.Text()
+	if c.Kind == KindUploadEnd {
+		w.upload.Algorithm = c.Digest.Algorithm() // all bytes come with this request
+	}
+	return w, w.open(ctx)
+}
+
+// claim holds an upload for the rest of a transaction, if it is not held since long. When
+// somebody else was quicker, what they wrote is the upload, and what came here is nothing.
+func (w *writing) claim(ctx context.Context, tx store.Tx) error {
+	if !w.first {
+		return nil
+	}
+	now := w.now()
+	u, err := tx.HoldUpload(ctx, w.upload.Repository, w.upload.ID, w.upload.Holder, now, now.Add(holdFor))
+	if err == nil && u.Token != nil {
+		err = fault(CodeUploadInvalid, "another request has written to it meanwhile; ask where the upload stands, and go on from there")
+	}
+	return when(when(err, dossier.KindNotFound, CodeUploadUnknown), dossier.KindConflict, CodeUploadInvalid)
 }
 
 // hold takes the upload that a request is about and opens it.
@@ -97,7 +141,7 @@ func (w *writing) take(ctx context.Context, c *call) error {
 	in := c.r.Body.(*body)
 	in.left = w.config.MaxBlob - w.upload.Size
 	defer in.rest()
-	if w.upload.ID != "" {
+	if w.upload.ID != "" && !w.first {
 		in.beat = w.renewal(ctx)
 	}
 	from := io.Reader(gathered{in})
@@ -174,8 +218,25 @@ func (w *writing) save(ctx context.Context) error {
 			return &dossier.Error{Kind: dossier.KindInternal, Op: "keeping upload", Subject: u.ID, Err: err}
 		}
 	}
-	err = w.config.Store.UpdateSoon(ctx, func(tx store.Tx) error { return tx.SaveUpload(ctx, u) })
+	err = w.config.Store.UpdateSoon(ctx, func(tx store.Tx) error {
+		if err := w.claim(ctx, tx); err != nil {
+			return err
+		}
+		return tx.SaveUpload(ctx, u)
+	})
+	if err != nil && w.first {
+		return errors.Join(err, w.forget(ctx, token))
+	}
 	return when(err, dossier.KindConflict, CodeUploadInvalid)
+}
+
+// forget removes bytes that were suspended and that no upload names.
+func (w *writing) forget(ctx context.Context, token []byte) error {
+	b, err := w.config.Blobs.Resume(ctx, w.upload.Key, token)
+	if err != nil {
+		return err
+	}
+	return b.Abort(ctx)
 }
 
 // letGo gives up the hold and changes nothing.
@@ -198,6 +259,9 @@ func (w *writing) end(ctx context.Context) error {
 		return nil
 	}
 	return w.config.Store.UpdateSoon(ctx, func(tx store.Tx) error {
+		if err := w.claim(ctx, tx); err != nil {
+			return err
+		}
 		return tx.EndUpload(ctx, w.upload.ID, w.upload.Holder)
 	})
 }
@@ -228,8 +292,13 @@ func (w *writing) finish(ctx context.Context, c *call) error {
 	if got != want {
 		return errors.Join(wrongDigest(want, got), w.discard(ctx))
 	}
-	kept := false
+	kept, lost := false, false
 	err = w.config.Store.Update(ctx, func(tx store.Tx) (err error) {
+		if err := w.claim(ctx, tx); err != nil {
+			lost = true
+			return err
+		}
+		lost = false // when it is run again
 		at := w.now()
 		if _, err := tx.PutRepository(ctx, w.upload.Repository, at); err != nil {
 			return err
@@ -248,6 +317,9 @@ func (w *writing) finish(ctx context.Context, c *call) error {
 	})
 	if _, over := errors.AsType[*store.OverQuota](err); over {
 		return errors.Join(err, w.discard(ctx))
+	}
+	if lost {
+		return errors.Join(err, w.config.Blobs.Delete(context.WithoutCancel(ctx), w.upload.Key))
 	}
 	if err != nil {
 		// Whether the row was written may not be known: the bytes stay.
