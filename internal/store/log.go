@@ -17,8 +17,6 @@ type LogReader interface {
 	// LogHead returns the state of the log; that of one to which nothing was ever
 	// appended is zero.
 	LogHead(ctx context.Context) (LogHead, error)
-	// LogWaiting reports whether there are facts that are not in the log yet.
-	LogWaiting(ctx context.Context) (bool, error)
 	// Unlogged returns up to limit facts that are not in the log, in the order in which
 	// they were recorded. Those of one subject come by rising Seq and without gaps.
 	Unlogged(ctx context.Context, limit int) ([]LogEntry, error)

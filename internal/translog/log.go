@@ -122,8 +122,8 @@ type step struct {
 
 // plan works out the next step; there is none when all facts are in the log.
 func (l *Log) plan(ctx context.Context, r store.Reader) (*step, error) {
-	waiting, err := r.LogWaiting(ctx)
-	if err != nil || !waiting {
+	entries, err := r.Unlogged(ctx, maxBatch)
+	if err != nil || len(entries) == 0 {
 		return nil, err
 	}
 	head, err := r.LogHead(ctx)
@@ -136,10 +136,6 @@ func (l *Log) plan(ctx context.Context, r store.Reader) (*step, error) {
 	}
 	if head.Mapped < head.Size {
 		return l.catchUp(ctx, r, head)
-	}
-	entries, err := r.Unlogged(ctx, maxBatch)
-	if err != nil || len(entries) == 0 {
-		return nil, err
 	}
 	t := newTree(head.Size, func(at store.TileAt) ([]byte, error) { return r.LogTile(ctx, at) })
 	for i := range entries {

@@ -69,7 +69,7 @@ func Verify(ctx context.Context, s store.Store, key string) (Report, error) {
 		if v.head, err = r.LogHead(ctx); err != nil {
 			return err
 		}
-		v.report.Waiting, err = r.LogWaiting(ctx)
+		v.report.Waiting, err = waiting(ctx, r)
 		return err
 	})
 	if err != nil {
@@ -162,7 +162,7 @@ func (v *verification) settle(ctx context.Context) error {
 		if err := v.strays(ctx, r); err != nil {
 			return err
 		}
-		if v.report.Waiting, err = r.LogWaiting(ctx); err != nil || v.broken || len(v.report.Faults) >= maxFaults {
+		if v.report.Waiting, err = waiting(ctx, r); err != nil || v.broken || len(v.report.Faults) >= maxFaults {
 			return err
 		}
 		if head.Mapped > head.Size {
@@ -264,4 +264,10 @@ func (v *verification) checkpoint() error {
 		v.fault(-1, "", "the checkpoint is signed for another map than the entries give, whose root is %s", v.mapRoot)
 	}
 	return nil
+}
+
+// waiting reports whether there are facts that are not in the log yet.
+func waiting(ctx context.Context, r store.LogReader) (bool, error) {
+	entries, err := r.Unlogged(ctx, 1)
+	return len(entries) > 0, err
 }

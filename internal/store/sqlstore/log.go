@@ -15,8 +15,6 @@ import (
 const (
 	logHead = `SELECT size, key, checkpoint, mapped FROM log_head WHERE id = 1`
 
-	logWaiting = `SELECT position FROM log_pending LIMIT 1`
-
 	logStrays = `
 SELECT f.id FROM fact AS f
 WHERE NOT EXISTS (SELECT 1 FROM log_entry AS e WHERE e.position = f.position)
@@ -96,12 +94,6 @@ func scanLogEntry(row scanner, e *store.LogEntry) error {
 func (r reader) LogHead(ctx context.Context) (store.LogHead, error) {
 	h, _, err := one(ctx, r.session, "reading log", scanLogHead, logHead)
 	return h, err
-}
-
-// LogWaiting implements [store.LogReader].
-func (r reader) LogWaiting(ctx context.Context) (bool, error) {
-	_, waiting, err := one(ctx, r.session, "finding facts for the log", scanOne[int64], logWaiting)
-	return waiting, err
 }
 
 // Unlogged implements [store.LogReader].
