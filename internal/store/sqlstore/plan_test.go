@@ -26,7 +26,6 @@ func scans() map[string]string {
 		"SELECT id, created_at, secret FROM signing_key":                   "there are two at a time, and all are asked for",
 		"SELECT 0, f.position, f.subject":                                  "what waits for the log, from its beginning, up to a limit",
 		"SELECT f.id FROM fact AS f":                                       "all facts are compared with the log, when that is verified",
-		"SELECT position FROM log_pending":                                 "one of what waits for the log",
 		"SELECT f.name, f.source":                                          "all feeds are asked for, and they are few",
 		"SELECT feed, ecosystem FROM feed_ecosystem":                       "what all feeds are for is asked for, and they are few",
 		"UPDATE package_match SET rules = 0":                               "all packages are to be compared anew",
