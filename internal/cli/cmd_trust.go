@@ -72,7 +72,8 @@ func (p *program) trustPinsCommand() *cobra.Command {
 		Use:   "pins",
 		Short: "List who is pinned as the signer of which repository",
 		Long: `List who was the first to sign in a repository where the trust policy takes whoever that
-is (firstUse: pin), by which image that was found, and when. dossier verify --trust pins, and so does what reads images by DOSSIER_TRUST.`,
+is (firstUse: pin), by which image that was found, and when. dossier verify --trust pins, and
+so do commands and servers that read images by the policy of DOSSIER_TRUST.`,
 		Example: `  dossier trust pins`,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -110,8 +111,8 @@ func (p *program) trustUnpinCommand() *cobra.Command {
 		Use:   "unpin REPOSITORY",
 		Short: "Take back who is pinned as the signer of a repository",
 		Long: `Take back who is pinned as the signer of a repository. Why is recorded, and stays in the log
-beside the pin. Images there are not verified from then on, until dossier verify pins who signs
-next.`,
+beside the pin. Whoever is named by firstUse does not count there from then on, until who signs
+next is pinned.`,
 		Example: `  dossier trust unpin registry.example/shop/api --reason "new release key, see ticket 12"`,
 		Args:    oneArg("a REPOSITORY"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return p.unpin(cmd.Context(), args[0], reason) },
