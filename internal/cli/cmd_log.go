@@ -7,6 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -128,6 +131,13 @@ func (p *program) openStore(ctx context.Context, why string) (*server.Engine, er
 	}
 	if err := p.checkStore(); err != nil {
 		return nil, err
+	}
+	if p.global.database == "" {
+		file := filepath.Join(p.global.data, server.DatabaseFile)
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return nil, &dossier.Error{Kind: dossier.KindNotFound, Op: "opening the store", Subject: file, Err: errors.New("there is none"),
+				Hint: "give the --data of the server, or the --database"}
+		}
 	}
 	p.keepHeapLean() // what is compared with all facts is large
 	return server.Open(ctx, p.engineConfig())

@@ -69,7 +69,7 @@ func ParsePrivateKey(b, password []byte) (*PrivateKey, error) {
 	const op = "reading private key"
 	block, _ := pem.Decode(b)
 	if block == nil {
-		return nil, dossier.Errorf(dossier.KindInvalid, op, "", "it is no PEM")
+		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: noPEM(b), Hint: "give the private key that dossier keygen or cosign generate-key-pair wrote"}
 	}
 	der := block.Bytes
 	switch block.Type {

@@ -39,7 +39,8 @@ func ParseKey(b []byte) (Key, error) {
 	const op = "reading public key"
 	block, _ := pem.Decode(b)
 	if block == nil {
-		return Key{}, dossier.Errorf(dossier.KindInvalid, op, "", "it is no PEM")
+		return Key{}, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: noPEM(b),
+			Hint: "give the public key that dossier keygen or cosign generate-key-pair wrote beside the private one, or a certificate"}
 	}
 	var public any
 	var err error
@@ -60,6 +61,14 @@ func ParseKey(b []byte) (Key, error) {
 		return Key{}, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
 	}
 	return NewKey(public)
+}
+
+// noPEM says what a file is that holds no PEM.
+func noPEM(b []byte) error {
+	if len(b) == 0 {
+		return errors.New("the file is empty")
+	}
+	return fmt.Errorf("it is no PEM: none of its %d bytes begin a block (-----BEGIN)", len(b))
 }
 
 // NewKey returns a key. KindUnsupported: it is of another kind, or too weak.
