@@ -5,6 +5,7 @@ package answer
 
 import (
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"dossier.dev/dossier"
@@ -14,7 +15,7 @@ import (
 // TestVoucherOfSeveralRepositories has an image in repositories of which rules want
 // different signers: who signs for one of them does not speak for the others.
 func TestVoucherOfSeveralRepositories(t *testing.T) {
-	public := map[string][]byte{}
+	public := fstest.MapFS{}
 	keys := map[string]*trust.PrivateKey{}
 	for _, name := range []string{"dev", "prod"} {
 		private, pub, err := trust.GenerateKey(nil)
@@ -24,7 +25,7 @@ func TestVoucherOfSeveralRepositories(t *testing.T) {
 		if keys[name], err = trust.ParsePrivateKey(private, nil); err != nil {
 			t.Fatal(err)
 		}
-		public[name+".pub"] = pub
+		public[name+".pub"] = &fstest.MapFile{Data: pub}
 	}
 	policy, err := trust.ParsePolicy([]byte(`
 signers: {dev: {key: dev.pub}, prod: {key: prod.pub}}
@@ -32,7 +33,7 @@ images:
   - {match: ["registry.example/dev/**"], signers: [dev]}
   - {match: ["registry.example/prod/**"], signers: [prod]}
   - {match: ["registry.example/both/**"], signers: [dev, prod]}
-`), func(path string) ([]byte, error) { return public[path], nil })
+`), public)
 	if err != nil {
 		t.Fatal(err)
 	}

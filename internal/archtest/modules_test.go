@@ -32,7 +32,7 @@ func allowed() []module {
 		{"github.com/spf13/cobra", []string{"internal/cli"}, nil, "the command line"},
 		{"github.com/spf13/pflag", []string{"internal/cli"}, nil, "its flags"},
 		{"github.com/ProtonMail/go-crypto", []string{"internal/trust"}, []string{"internal/cli", "internal/server"}, "OpenPGP keys, messages and signatures"},
-		{"github.com/notaryproject/notation-core-go", []string{"internal/trust"}, nil, "signatures of the Notary Project: JWS and COSE envelopes"},
+		{"github.com/notaryproject/notation-core-go", []string{"internal/trust"}, []string{"internal/server"}, "signatures of the Notary Project: JWS and COSE envelopes"},
 		{"github.com/digitorus/timestamp", nil, []string{"internal/trust"}, "timestamps made in tests"},
 		{"github.com/notaryproject/tspclient-go", []string{"internal/trust"}, nil, "the RFC 3161 timestamps on them"},
 		{"github.com/veraison/go-cose", []string{"internal/trust"}, nil, "counts the certificates in a COSE envelope before it is looked at"},
@@ -57,6 +57,7 @@ func allowed() []module {
 		{"github.com/santhosh-tekuri/jsonschema/v6", nil, []string{"internal/render"}, "documents must be valid by their published schemas"},
 		{"github.com/go-jose/go-jose/v4", []string{"internal/registry/access"}, nil, "tokens: signing, verifying, key sets"},
 		{"golang.org/x/crypto", []string{"internal/registry/access"}, nil, "bcrypt"},
+		{"golang.org/x/crypto/ocsp", []string{"internal/trust"}, []string{"internal/server"}, "what OCSP says of certificates"},
 
 		{"github.com/sigstore", []string{"internal/trust"}, nil, "Sigstore bundles: logs, certificates, timestamps; it brings 40 modules along"},
 		{"github.com/secure-systems-lab/go-securesystemslib", []string{"internal/trust"}, nil, "private keys as cosign encrypts them"},

@@ -27,7 +27,8 @@ func (p *program) trustCommand() *cobra.Command {
 		Use:   "check FILE [IMAGE...]",
 		Short: "Check a trust policy, and say what it asks of images",
 		Long: `Read a trust policy and all that it names, and say what it asks of each IMAGE: the
-number of the first rule that matches, and who must have signed. Without an IMAGE it says
+number of the first rule that matches, and who must have signed; of a trust policy of notation
+also its level, its trust stores and what is only logged. Without an IMAGE it says
 so of examples that its patterns are made for, and of one that looks alike. Nothing is read
 from a registry.`,
 		Example: `  dossier trust check trust.yaml registry.example/shop/api:1.4`,

@@ -63,10 +63,13 @@ func trialRows(t trust.Trial, wide bool) [][]cell {
 	var rows [][]cell
 	for _, c := range t.Checks {
 		style, what := styleGood, c.Input
-		if c.Outcome == trust.Failed {
+		switch c.Outcome {
+		case trust.Failed:
 			style, what = styleBad, c.Detail
+		case trust.Logged:
+			style, what = styleWarn, c.Detail
 		}
-		if wide || c.Outcome == trust.Failed {
+		if wide || c.Outcome == trust.Failed || c.Outcome == trust.Logged {
 			rows = append(rows, append(head[:2:2], cell{text: c.Name}, cell{string(c.Outcome), style}, cell{text: what}))
 		}
 	}

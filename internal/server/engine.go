@@ -83,8 +83,9 @@ type Engine struct {
 	facts       *factCounts
 	feedDigests proof.FeedDigests
 	log         *translog.Log // nil: this process appends to none; set before any work begins
-	own         *ownRegistry  // nil: this process is none; set before any work begins
-	seal        seal.Keys     // encrypt the private keys in the store; nil: they are not; set before any work begins
+	revocations *revocations
+	own         *ownRegistry // nil: this process is none; set before any work begins
+	seal        seal.Keys    // encrypt the private keys in the store; nil: they are not; set before any work begins
 }
 
 // Open opens the store, bringing its schema up to date. KindStorage: the
@@ -128,7 +129,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 			PlainHTTP: c.PlainHTTP, CAFile: c.RegistryCA, Dial: c.Dial, Offline: c.Offline, Logger: c.Logger, Now: c.Now,
 		},
 	}
-	e.images.Kept = e.kept
+	e.images.Kept, e.revocations = e.kept, newRevocations(c.Now)
 	outbox := c.outbox()
 	e.store = traced{signalling{counting{outbox.Watch(db), e.facts}, e.changed}}
 	e.advisories = e.store

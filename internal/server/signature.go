@@ -65,7 +65,11 @@ func (e *Engine) judgeImage(ctx context.Context, name string, v Verification) (t
 	if err != nil {
 		return trust.Decision{}, err
 	}
-	d := v.Judge(ref, digest, evidence, nil, e.config.Now())
+	judge := v.Judge
+	if !e.config.Offline {
+		judge = e.revocations.judging(ctx, judge)
+	}
+	d := judge(ref, digest, evidence, nil, e.config.Now())
 	for _, read := range []func(context.Context, ingest.Artifacts, dossier.Digest) ([]trust.Evidence, error){ingest.Tagged, ingest.Simple} {
 		if d.Verified && (d.Pin == nil || !d.Pin.Made) || d.Code == trust.CodeRejected || d.Code == trust.CodeNoRule {
 			return d, nil
@@ -76,7 +80,7 @@ func (e *Engine) judgeImage(ctx context.Context, name string, v Verification) (t
 		}
 		if len(more) > 0 {
 			evidence = append(evidence, more...)
-			d = v.Judge(ref, digest, evidence, nil, e.config.Now())
+			d = judge(ref, digest, evidence, nil, e.config.Now())
 		}
 	}
 	return d, nil

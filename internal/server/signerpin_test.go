@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
@@ -171,18 +172,16 @@ func TestPinOfACopy(t *testing.T) {
 	e := replicas(t, 1)[0]
 	digest := dossier.FromBytes([]byte("an image"))
 	owner, other := newSigner(t), newSigner(t)
+	var ring bytes.Buffer
+	for _, k := range []*openpgp.Entity{owner, other} {
+		if err := k.Serialize(&ring); err != nil {
+			t.Fatal(err)
+		}
+	}
 	policy, err := trust.ParsePolicy([]byte(`
 signers: {all: {key: all, firstUse: pin}}
 images: [{match: ["registry.example/**"], signers: [all], signedIdentity: {type: exactRepository, repository: registry.example/shop/api}}]
-`), func(string) ([]byte, error) {
-		var ring bytes.Buffer
-		for _, k := range []*openpgp.Entity{owner, other} {
-			if err := k.Serialize(&ring); err != nil {
-				return nil, err
-			}
-		}
-		return ring.Bytes(), nil
-	})
+`), fstest.MapFS{"all": {Data: ring.Bytes()}})
 	if err != nil {
 		t.Fatal(err)
 	}

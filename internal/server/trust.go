@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -40,18 +41,46 @@ func readTrust(name string) (policy *trust.Policy, files []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	files = []string{name}
-	policy, err = trust.ParsePolicy(b, func(path string) ([]byte, error) {
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(filepath.Dir(name), path)
-		}
-		files = append(files, path)
-		return readLimited(path, maxTrustNamed)
-	})
+	named := &trustFiles{dir: filepath.Dir(name), read: []string{name}}
+	policy, err = trust.ParsePolicy(b, named)
+	files = named.read
 	if err != nil {
 		return nil, files, fmt.Errorf("%s: %w", name, err)
 	}
 	return policy, files, nil
+}
+
+// trustFiles reads what a policy names, and notes it.
+type trustFiles struct {
+	dir  string
+	read []string // files and directories
+}
+
+func (f *trustFiles) note(path string) string {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(f.dir, path)
+	}
+	f.read = append(f.read, path)
+	return path
+}
+
+// ReadFile implements trust.Files.
+func (f *trustFiles) ReadFile(path string) ([]byte, error) {
+	return readLimited(f.note(path), maxTrustNamed)
+}
+
+// ReadDir implements trust.Files.
+func (f *trustFiles) ReadDir(path string) ([]fs.DirEntry, error) {
+	path = f.note(path)
+	entries, err := os.ReadDir(path)
+	if err == nil {
+		return entries, nil
+	}
+	e := &dossier.Error{Kind: dossier.KindInternal, Op: "reading directory", Subject: path, Err: err}
+	if errors.Is(err, os.ErrNotExist) {
+		e.Kind, e.Err, e.Hint = dossier.KindNotFound, os.ErrNotExist, "check the path"
+	}
+	return nil, e
 }
 
 // openTrust reads a policy, or nil when none is named.

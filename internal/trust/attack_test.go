@@ -300,7 +300,7 @@ func runAttacks(t *testing.T, attacks []attack) {
 // TestEachCheckCounts drops one check at a time: what is refused for the reason of that
 // check must then come out otherwise, or nobody would miss it.
 func TestEachCheckCounts(t *testing.T) {
-	attacks := slices.Concat(keyAttacks(t), sigstoreAttacks(t), pgpAttacks(t), notaryAttacks(t), pinAttacks(t))
+	attacks := slices.Concat(keyAttacks(t), sigstoreAttacks(t), pgpAttacks(t), notaryAttacks(t), notationAttacks(t), pinAttacks(t))
 	for _, c := range checks() {
 		missed, through := 0, 0
 		for _, a := range attacks {

@@ -41,6 +41,9 @@ func (a *attempt) artifact() (string, *fault) {
 		if a.notary.target != a.asked.Digest {
 			return in, faultf(CodeArtifact, "it signs %q", in)
 		}
+		if !isManifest(a.notary.kind) {
+			return in, faultf(CodeArtifact, "it signs a %q, no manifest of an image", a.notary.kind)
+		}
 		return in, nil
 	case a.pgp != nil:
 		in := a.pgp.payload.Critical.Image.Digest

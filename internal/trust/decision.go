@@ -48,17 +48,21 @@ const (
 
 	CodeSignerRevoked      Code = "signer-revoked"      // revocation: the policy revokes who signed
 	CodeCertificateRevoked Code = "certificate-revoked" // notation-revocation
-	CodeListStale          Code = "crl-stale"           // notation-revocation: the list should have been renewed
-	CodeKeyUnknown         Code = "key-unknown"         // pgp-key: the signer has no such key
-	CodeWeakHash           Code = "weak-hash"           // pgp-strength: SHA-1 and others
-	CodeKeyUsage           Code = "key-usage"           // pgp-usage: a key that is not meant for signing
-	CodeKeyRevoked         Code = "key-revoked"         // pgp-revocation
-	CodeKeyExpired         Code = "key-expired"         // pgp-expiry
-	CodeSignatureExpired   Code = "signature-expired"   // pgp-expiry
-	CodeOtherSigner        Code = "pinned-otherwise"    // first-use: another signer is pinned for the repository
-	CodeNotPinned          Code = "not-pinned"          // first-use: nobody is, and this makes no pin
-	CodeManyFirst          Code = "first-use-ambiguous" // first-use: several signed, and nobody is pinned
-	CodeReference          Code = "reference-mismatch"  // claim: it was signed as another image
+	CodeListStale          Code = "crl-stale"           // notation-revocation: the list, or the response, should have been renewed
+	CodeRevocationUnknown  Code = "revocation-unknown"  // notation-revocation: who was asked does not know
+	// notation-revocation: nobody was asked, or nobody answered
+	CodeRevocationUnavailable Code = "revocation-unavailable"
+
+	CodeKeyUnknown       Code = "key-unknown"         // pgp-key: the signer has no such key
+	CodeWeakHash         Code = "weak-hash"           // pgp-strength: SHA-1 and others
+	CodeKeyUsage         Code = "key-usage"           // pgp-usage: a key that is not meant for signing
+	CodeKeyRevoked       Code = "key-revoked"         // pgp-revocation
+	CodeKeyExpired       Code = "key-expired"         // pgp-expiry
+	CodeSignatureExpired Code = "signature-expired"   // pgp-expiry
+	CodeOtherSigner      Code = "pinned-otherwise"    // first-use: another signer is pinned for the repository
+	CodeNotPinned        Code = "not-pinned"          // first-use: nobody is, and this makes no pin
+	CodeManyFirst        Code = "first-use-ambiguous" // first-use: several signed, and nobody is pinned
+	CodeReference        Code = "reference-mismatch"  // claim: it was signed as another image
 )
 
 // Outcome is how a check ended.
@@ -69,6 +73,7 @@ const (
 	Passed  Outcome = "passed"
 	Failed  Outcome = "failed"
 	Skipped Outcome = "skipped" // it does not apply; Detail says why
+	Logged  Outcome = "logged"  // it failed, and the level of the policy takes that
 )
 
 // Check is one check of a decision.
@@ -95,6 +100,7 @@ type Trial struct {
 
 	turns    []time.Time // when it may come out otherwise by itself
 	newcomer bool        // nobody is pinned, and it could be
+	lookups  []Lookup
 }
 
 // failure returns the check that failed.

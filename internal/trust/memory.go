@@ -69,7 +69,7 @@ func (m *memory) of(k [sha256.Size]byte, at time.Time, decide func() Decision) D
 				r.from = turn
 			}
 		}
-		t.Checks, t.turns = nil, nil
+		t.Checks, t.turns, t.lookups = nil, nil, nil
 		r.decision.Trials[i] = t
 	}
 	m.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -18,7 +19,7 @@ import (
 // and what is remembered is what is decided.
 func TestRemembered(t *testing.T) {
 	entity := newEntity(t, func(c *packet.Config) { c.KeyLifetimeSecs = 25 * 60 * 60 }) // an hour from noon
-	policy, err := ParsePolicy([]byte("signers: {a: {key: a.asc}}\nimages: [{match: ['**'], signers: [a]}]\n"), func(string) ([]byte, error) { return exported(t, entity), nil })
+	policy, err := ParsePolicy([]byte("signers: {a: {key: a.asc}}\nimages: [{match: ['**'], signers: [a]}]\n"), fstest.MapFS{"a.asc": {Data: exported(t, entity)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,11 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"slices"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/digitorus/timestamp"
@@ -151,7 +151,7 @@ func notaryAttacks(t testing.TB) []attack {
 	twice := root.leaf(t, pkix.Name{Country: []string{"US"}, Organization: []string{"shop"}, OrganizationalUnit: []string{"a", "b"}}, noon.Add(24*time.Hour))
 	digest := dossier.FromBytes(artifact)
 	trusts := func(of *authority, crls [][]byte, subjects ...string) Signer {
-		n, err := newNotary([][]byte{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: of.cert.Raw})}, nil, crls, subjects)
+		n, err := newNotary(notaryFiles{certificates: [][]byte{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: of.cert.Raw})}, crls: crls, subjects: subjects})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -183,7 +183,7 @@ func notaryAttacks(t testing.TB) []attack {
 		add("another form", in(shop, 1, Evidence{Form: map[Form]Form{FormJWS: FormCOSE, FormCOSE: FormJWS}[form], Bytes: good.Bytes}), CodeMalformed)
 		add("by an authority's clock", in(shop, 1, leaf.notation(t, form, root, digest, func(r *signature.SignRequest) {
 			r.SigningScheme = signature.SigningSchemeX509SigningAuthority
-		})), CodeVersion)
+		})), CodeCertificate)
 		add("something critical that nobody knows", in(shop, 1, leaf.notation(t, form, root, digest, func(r *signature.SignRequest) {
 			r.ExtendedSignedAttributes = []signature.Attribute{{Key: "io.cncf.notary.verificationPlugin", Critical: true, Value: "x"}}
 		})), CodeNoSignature)
@@ -194,7 +194,7 @@ func notaryAttacks(t testing.TB) []attack {
 		add("by a certificate that has ended", in(shop, 1, gone.notation(t, form, root, digest, nil)), CodeCertificate)
 		add("a revoked certificate", in(trusts(root, [][]byte{root.crl(t, noon.Add(time.Hour), leaf.cert)}, "*"), 1, good), CodeCertificateRevoked)
 		add("an old list", in(trusts(root, [][]byte{root.crl(t, noon)}, "*"), 1, good), CodeListStale)
-		add("the list of another authority", in(trusts(root, [][]byte{other.crl(t, noon.Add(time.Hour))}, "*"), 1, good), CodeListStale)
+		add("the list of another authority", in(trusts(root, [][]byte{other.crl(t, noon.Add(time.Hour))}, "*"), 1, good), CodeRevocationUnavailable)
 		add("another subject", in(trusts(root, nil, "C=US, ST=WA, O=shopping"), 1, good), CodeIdentity)
 		add("a subject with an attribute twice", in(trusts(root, nil, "O=shop"), 1, twice.notation(t, form, root, digest, nil)), CodeIdentity)
 		add("expired", in(shop, 1, leaf.notation(t, form, root, digest, func(r *signature.SignRequest) { r.Expiry = noon })), CodeSignatureExpired)
@@ -204,7 +204,7 @@ func notaryAttacks(t testing.TB) []attack {
 	stamped := func(of *stamper, at time.Time, over []byte) Evidence {
 		return stampJWS(t, of, gone.notation(t, FormJWS, root, digest, nil), at, over)
 	}
-	store, err := newNotary([][]byte{root.cert.Raw}, [][]byte{clock.root.Raw}, nil, []string{"*"})
+	store, err := newNotary(notaryFiles{certificates: [][]byte{root.cert.Raw}, stampers: [][]byte{clock.root.Raw}, subjects: []string{"*"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -231,7 +231,7 @@ func flip(t testing.TB, form Form, b []byte) []byte {
 		at = bytes.Index(b, []byte(`"signature":"`)) + len(`"signature":"`) + 5
 	}
 	if b[at] ^= 1; form == FormJWS && !bytes.ContainsRune([]byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"), rune(b[at])) {
-		b[at] = 'A'
+		b[at] = 'B'
 	}
 	return b
 }
@@ -240,20 +240,30 @@ func flip(t testing.TB, form Form, b []byte) []byte {
 type stamper struct {
 	root, cert *x509.Certificate
 	key        *ecdsa.PrivateKey
+	accuracy   time.Duration
 }
 
 func newStamper(t testing.TB) *stamper {
 	t.Helper()
-	root := newAuthority(t, "time")
+	return stamperOf(t, newAuthority(t, "time"), nil)
+}
+
+// stamperOf is one whose certificate an authority made.
+func stamperOf(t testing.TB, root *authority, change func(*x509.Certificate)) *stamper {
+	t.Helper()
 	usage, err := asn1.Marshal([]asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 8}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &stamper{root: root.cert, key: newKey(t)}
-	s.cert = root.certify(t, &x509.Certificate{
+	template := &x509.Certificate{
 		SerialNumber: big.NewInt(7), Subject: pkix.Name{Organization: []string{"time"}, CommonName: "stamp"}, NotBefore: noon.Add(-48 * time.Hour), NotAfter: noon.Add(48 * time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, BasicConstraintsValid: true, ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Critical: true, Value: usage}},
-	}, root.cert, s.key)
+	}
+	if change != nil {
+		change(template)
+	}
+	s.cert = root.certify(t, template, root.cert, s.key)
 	return s
 }
 
@@ -278,7 +288,7 @@ func stampJWS(t testing.TB, by *stamper, e Evidence, at time.Time, over []byte) 
 		}
 	}
 	response, err := (&timestamp.Timestamp{
-		HashAlgorithm: crypto.SHA256, HashedMessage: sum(crypto.SHA256, over), Time: at, Policy: asn1.ObjectIdentifier{1, 2, 3}, SerialNumber: big.NewInt(1), AddTSACertificate: true,
+		HashAlgorithm: crypto.SHA256, HashedMessage: sum(crypto.SHA256, over), Time: at, Accuracy: by.accuracy, Policy: asn1.ObjectIdentifier{1, 2, 3}, SerialNumber: big.NewInt(1), AddTSACertificate: true,
 		Certificates: []*x509.Certificate{by.root},
 	}).CreateResponseWithOpts(by.cert, by.key, crypto.SHA256)
 	if err != nil {
@@ -321,7 +331,7 @@ func FuzzNotary(f *testing.F) {
 	for _, form := range []Form{FormJWS, FormCOSE} {
 		f.Add(form == FormCOSE, leaf.notation(f, form, root, dossier.FromBytes(nil), nil).Bytes)
 	}
-	n, err := newNotary([][]byte{root.cert.Raw}, nil, nil, []string{"*"})
+	n, err := newNotary(notaryFiles{certificates: [][]byte{root.cert.Raw}, subjects: []string{"*"}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -339,7 +349,7 @@ func FuzzNotary(f *testing.F) {
 // TestNotaryPolicy reads trust stores out of a policy.
 func TestNotaryPolicy(t *testing.T) {
 	root := newAuthority(t, "shop")
-	files := map[string][]byte{"ca.der": root.cert.Raw, "ca.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.cert.Raw}), "crl": root.crl(t, noon.Add(time.Hour)), "noise": []byte("noise")}
+	files := fstest.MapFS{"ca.der": {Data: root.cert.Raw}, "ca.pem": {Data: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.cert.Raw})}, "crl": {Data: root.crl(t, noon.Add(time.Hour))}, "noise": {Data: []byte("noise")}}
 	for signer, good := range map[string]bool{
 		`{certificates: [ca.pem], subjects: ["C=US, ST=WA, O=shop"], timestampers: [ca.der], crls: [crl]}`: true,
 		`{certificates: [ca.der, ca.pem], subjects: ["*"]}`:                                                true,
@@ -351,13 +361,11 @@ func TestNotaryPolicy(t *testing.T) {
 		`{certificates: [ca.pem], subjects: ["*"], until: 2027-01-01T00:00:00Z}`: false,
 		`{subjects: ["*"], key: ca.pem}`:                                         false,
 		`{certificates: [missing], subjects: ["*"]}`:                             false,
+		`{signingAuthorities: [ca.pem], subjects: ["*"], revocation: online}`:    true,
+		`{certificates: [ca.pem], subjects: ["*"], revocation: never}`:           false,
+		`{issuer: a, identity: b, revocation: online}`:                           false,
 	} {
-		p, err := ParsePolicy([]byte("signers: {a: "+signer+"}\nimages: [{match: ['**'], signers: [a]}]\n"), func(path string) ([]byte, error) {
-			if b, ok := files[path]; ok {
-				return b, nil
-			}
-			return nil, errors.New("no such file")
-		})
+		p, err := ParsePolicy([]byte("signers: {a: "+signer+"}\nimages: [{match: ['**'], signers: [a]}]\n"), files)
 		if (err == nil) != good {
 			t.Errorf("%s: %v, %v", signer, p != nil, err)
 		}

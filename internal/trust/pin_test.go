@@ -7,10 +7,10 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"reflect"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
@@ -95,7 +95,7 @@ func notaryPinAttacks(t testing.TB, asked Question) []attack {
 	name := func(cn string) pkix.Name {
 		return pkix.Name{Country: []string{"US"}, Province: []string{"WA"}, Organization: []string{"shop"}, CommonName: cn}
 	}
-	n, err := newNotary([][]byte{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.cert.Raw})}, nil, nil, []string{"*"})
+	n, err := newNotary(notaryFiles{certificates: [][]byte{pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: root.cert.Raw})}, subjects: []string{"*"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestPinIsMade(t *testing.T) {
 	a, b := newEntity(t, nil), newEntity(t, nil)
 	ring := exported(t, a, b)
 	policy, err := ParsePolicy([]byte("signers:\n  team: {key: team.asc, firstUse: pin}\nimages:\n  - {match: [\"registry.example/**\"], signers: [team]}\n"),
-		func(string) ([]byte, error) { return ring, nil })
+		fstest.MapFS{"team.asc": {Data: ring}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestPinStatements(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy, err := ParsePolicy([]byte("signers: {a: {key: a.pub}}\nimages: [{match: [\"**\"], signers: [a]}]\n"), func(string) ([]byte, error) { return public, nil })
+	policy, err := ParsePolicy([]byte("signers: {a: {key: a.pub}}\nimages: [{match: [\"**\"], signers: [a]}]\n"), fstest.MapFS{"a.pub": {Data: public}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestFirstUseIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := map[string][]byte{"k.pub": public, "one.asc": exported(t, newEntity(t, nil)), "two.asc": exported(t, newEntity(t, nil), newEntity(t, nil))}
+	files := fstest.MapFS{"k.pub": {Data: public}, "one.asc": {Data: exported(t, newEntity(t, nil))}, "two.asc": {Data: exported(t, newEntity(t, nil), newEntity(t, nil))}}
 	for _, tt := range []struct{ signer, rule, want string }{
 		{"{key: two.asc, firstUse: pin}", "", ""},
 		{"{key: two.asc, firstUse: always}", "", "the only word is pin"},
@@ -263,12 +263,7 @@ func TestFirstUseIsRefused(t *testing.T) {
 		{"{issuer: i, identityPattern: .*, firstUse: pin}", "", "needs a root"},
 		{"{key: two.asc, firstUse: pin}", ", need: 2", "it needs 2 different keys, and its signers have 1"},
 	} {
-		_, err := ParsePolicy([]byte("signers:\n  s: "+tt.signer+"\nimages:\n  - {match: [\"**\"], signers: [s]"+tt.rule+"}\n"), func(path string) ([]byte, error) {
-			if b, ok := files[path]; ok {
-				return b, nil
-			}
-			return nil, errors.New("no such file")
-		})
+		_, err := ParsePolicy([]byte("signers:\n  s: "+tt.signer+"\nimages:\n  - {match: [\"**\"], signers: [s]"+tt.rule+"}\n"), files)
 		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.signer, err, tt.want)
 		}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"net/url"
 	"regexp"
 	"slices"
@@ -28,6 +29,7 @@ type policyFile struct {
 	Images  []ruleFile            `yaml:"images"`
 	// Lookaside says where signatures by OpenPGP lie that are not in the registry.
 	Lookaside []lookasideFile `yaml:"lookaside"`
+	Notation  *notationFile   `yaml:"notation"`
 	Logs      yaml.Node       `yaml:"logs"` // of proofs (docs/spec/proof.md)
 }
 
@@ -41,13 +43,15 @@ type signerFile struct {
 	IdentityPattern string    `yaml:"identityPattern"`
 	Builders        []string  `yaml:"builders"`
 	FirstUse        string    `yaml:"firstUse"` // "pin": of all whom it speaks of the first that signs in a repository
-	// Of the Notary Project: paths of certificates, of those of timestamp authorities and of
-	// revocation lists, and distinguished names.
-	Certificates []string `yaml:"certificates"`
-	Subjects     []string `yaml:"subjects"`
-	Timestampers []string `yaml:"timestampers"`
-	CRLs         []string `yaml:"crls"`
-	Revoked      string   `yaml:"revoked"` // why; it then signs nothing
+	// Of the Notary Project: paths of certificates, of those of signing authorities, of
+	// timestamp authorities and of revocation lists, and distinguished names.
+	Certificates       []string `yaml:"certificates"`
+	SigningAuthorities []string `yaml:"signingAuthorities"`
+	Subjects           []string `yaml:"subjects"`
+	Timestampers       []string `yaml:"timestampers"`
+	CRLs               []string `yaml:"crls"`
+	Revocation         string   `yaml:"revocation"` // "", offline or online
+	Revoked            string   `yaml:"revoked"`    // why; it then signs nothing
 }
 
 type ruleFile struct {
@@ -93,6 +97,13 @@ type rule struct {
 	reject    bool
 	members   []member
 	root      dossier.Digest // of the file
+	note      string         // what else Words says
+}
+
+// Files are what a policy names, by the paths in it. A path is relative to the policy.
+type Files interface {
+	ReadFile(path string) ([]byte, error)
+	ReadDir(path string) ([]fs.DirEntry, error) // sorted by name
 }
 
 // Limits of a policy.
@@ -101,9 +112,9 @@ const (
 	maxRules  = 1000
 )
 
-// ParsePolicy reads trust.yaml. open reads the files that it names, by the paths in it.
-// KindInvalid: with all that is wrong. Errors of open are returned.
-func ParsePolicy(b []byte, open func(path string) ([]byte, error)) (*Policy, error) {
+// ParsePolicy reads trust.yaml and the files that it names.
+// KindInvalid: with all that is wrong. Errors of files are returned.
+func ParsePolicy(b []byte, files Files) (*Policy, error) {
 	const op = "reading trust policy"
 	if len(b) > maxPolicy {
 		return nil, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has %d bytes, at most %d are read", len(b), maxPolicy))
@@ -114,16 +125,19 @@ func ParsePolicy(b []byte, open func(path string) ([]byte, error)) (*Policy, err
 	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
 		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
 	}
-	r := policyReader{open: open, hash: sha256.New(), roots: map[string]*Root{}, signers: map[string]*Signer{}, members: map[string]member{}, files: map[string]dossier.Digest{}}
+	r := policyReader{files: files, hash: sha256.New(), roots: map[string]*Root{}, signers: map[string]*Signer{}, members: map[string]member{}, rooted: map[string]dossier.Digest{}}
 	r.hash.Write(b)
 	r.readRoots(file.Roots)
 	r.readSigners(file.Signers)
 	p := &Policy{}
-	if len(file.Images) == 0 {
+	if len(file.Images) == 0 && file.Notation == nil {
 		r.fail("images", "there is no rule: nothing would be trusted")
 	}
 	for i, f := range file.Images[:min(len(file.Images), maxRules)] {
 		p.rules = append(p.rules, r.rule(fmt.Sprintf("images[%d]", i), f))
+	}
+	if file.Notation != nil {
+		p.rules = append(p.rules, r.notation(*file.Notation, p.rules)...)
 	}
 	for i, f := range file.Lookaside[:min(len(file.Lookaside), maxRules)] {
 		p.places = append(p.places, r.lookaside(fmt.Sprintf("lookaside[%d]", i), f))
@@ -143,12 +157,12 @@ func ParsePolicy(b []byte, open func(path string) ([]byte, error)) (*Policy, err
 
 // policyReader collects what a policy names, and what is wrong with it.
 type policyReader struct {
-	open    func(string) ([]byte, error)
+	files   Files
 	hash    hash.Hash
 	roots   map[string]*Root
 	signers map[string]*Signer
 	members map[string]member
-	files   map[string]dossier.Digest // of roots, by their names
+	rooted  map[string]dossier.Digest // digests of roots, by their names
 	faults  []error
 }
 
@@ -158,7 +172,7 @@ func (r *policyReader) fail(where, why string) {
 
 // file reads a file that the policy names, and counts its bytes to the policy.
 func (r *policyReader) file(where, path string) ([]byte, bool) {
-	b, err := r.open(path)
+	b, err := r.files.ReadFile(path)
 	if err != nil {
 		r.faults = append(r.faults, fmt.Errorf("%s: %w", where, err))
 		return nil, false
@@ -178,7 +192,7 @@ func (r *policyReader) readRoots(roots map[string]string) {
 		if err != nil {
 			r.faults = append(r.faults, fmt.Errorf("roots.%s: %w", name, err))
 		}
-		r.roots[name], r.files[name] = root, dossier.FromBytes(b)
+		r.roots[name], r.rooted[name] = root, dossier.FromBytes(b)
 	}
 }
 
@@ -200,26 +214,37 @@ func (r *policyReader) readSigners(signers map[string]signerFile) {
 // notary reads a signer by certificates.
 func (r *policyReader) notary(s *Signer, name string, f signerFile, named bool) (*Signer, error) {
 	if f.Key != "" || named || !f.From.IsZero() || !f.Until.IsZero() || len(f.Builders) > 0 {
-		return nil, dossier.Errorf(dossier.KindInvalid, "reading signer", "", "with certificates it can have subjects, timestampers and crls, and nothing else")
+		return nil, dossier.Errorf(dossier.KindInvalid, "reading signer", "", "with certificates it can have subjects, timestampers, crls and revocation, and nothing else")
 	}
-	var read [3][][]byte
-	for i, paths := range [][]string{f.Certificates, f.Timestampers, f.CRLs} {
-		for _, path := range paths {
+	read := notaryFiles{subjects: f.Subjects}
+	for _, part := range []struct {
+		paths []string
+		to    *[][]byte
+	}{{f.Certificates, &read.certificates}, {f.SigningAuthorities, &read.authorities}, {f.Timestampers, &read.stampers}, {f.CRLs, &read.crls}} {
+		for _, path := range part.paths {
 			b, ok := r.file("signers."+name, path)
 			if !ok {
 				return nil, nil
 			}
-			read[i] = append(read[i], b)
+			*part.to = append(*part.to, b)
 		}
 	}
-	var err error
-	s.Notary, err = newNotary(read[0], read[1], read[2], f.Subjects)
-	return s, err
+	n, err := newNotary(read)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.Revocation == "online":
+		n.online, n.revoked = true, revocationKnown
+	case f.Revocation != "" && f.Revocation != "offline":
+		return nil, dossier.Errorf(dossier.KindInvalid, "reading signer", "", fmt.Sprintf("revocation is %q: write offline or online", f.Revocation))
+	}
+	s.Notary = n
+	return s, nil
 }
 
 // memberOf says who a signer is.
 func memberOf(s *Signer, f signerFile) member {
-	m := member{name: s.Name, revoked: f.Revoked, limits: fmt.Sprint(f.From, f.Until, f.Builders, f.Certificates, f.Timestampers, f.CRLs, f.FirstUse)}
+	m := member{name: s.Name, revoked: f.Revoked, limits: fmt.Sprint(f.From, f.Until, f.Builders, f.Certificates, f.SigningAuthorities, f.Timestampers, f.CRLs, f.Revocation, f.FirstUse)}
 	switch {
 	case s.Keyring != nil:
 		m.signs = strings.Join(s.Keyring.ids, ", ")
@@ -245,10 +270,10 @@ func (r *policyReader) signer(name string, f signerFile) (*Signer, error) {
 	}
 	named := f.Issuer+f.IssuerPattern+f.Identity+f.IdentityPattern != ""
 	switch {
-	case len(f.Certificates) > 0:
+	case len(f.Certificates)+len(f.SigningAuthorities) > 0:
 		return r.notary(s, name, f, named)
-	case len(f.Subjects)+len(f.Timestampers)+len(f.CRLs) > 0:
-		return nil, dossier.Errorf(dossier.KindInvalid, "reading signer", "", "subjects, timestampers and crls belong to certificates, and it has none")
+	case len(f.Subjects)+len(f.Timestampers)+len(f.CRLs)+len(f.Revocation) > 0:
+		return nil, dossier.Errorf(dossier.KindInvalid, "reading signer", "", "subjects, timestampers, crls and revocation belong to certificates, and it has none")
 	case f.Key != "" && named:
 		return nil, dossier.Errorf(dossier.KindInvalid, "reading signer", "", "it has a key and an identity: make two signers")
 	case f.Key != "":
@@ -333,7 +358,7 @@ func (r *policyReader) rule(where string, f ruleFile) rule {
 		r.fail(where, fmt.Sprintf("it needs %d different keys, and its signers have %d", f.Need, len(keys)+first))
 	}
 	if f.Root != "" {
-		out.root = r.files[f.Root]
+		out.root = r.rooted[f.Root]
 		if out.terms.Root = r.roots[f.Root]; out.terms.Root == nil {
 			r.fail(where, "there is no root "+f.Root)
 		}
@@ -395,25 +420,6 @@ func (p *Policy) For(ref dossier.Reference) int {
 	})
 }
 
-// Words says what a rule asks for.
-func (p *Policy) Words(n int) string {
-	if n < 0 {
-		return "no rule: refused"
-	}
-	r := p.rules[n]
-	switch {
-	case r.accept:
-		return fmt.Sprintf("rule %d: accepted, signed or not", n+1)
-	case r.reject:
-		return fmt.Sprintf("rule %d: refused, signed or not", n+1)
-	}
-	var names []string
-	for _, s := range r.terms.Signers {
-		names = append(names, s.Name)
-	}
-	return fmt.Sprintf("rule %d: %d of %v must have signed", n+1, max(r.terms.Need, 1), names) + r.firstUse()
-}
-
 // Decide judges an image by the rule for it. pin is who is pinned for its repository, nil when
 // nobody is: then the decision may pin somebody, for whoever asked to keep.
 func (p *Policy) Decide(ref dossier.Reference, digest dossier.Digest, evidence []Evidence, pin *dossier.SignerPin, at time.Time) Decision {
@@ -464,30 +470,4 @@ func (p *Policy) Statement(ref dossier.Reference, digest dossier.Digest, evidenc
 		d.Code, d.Reason = CodeNoSigner, d.Reason+", so nobody may sign statements about it"
 	}
 	return d
-}
-
-// Examples are images that the patterns are made for, each followed by one of another
-// host that looks alike.
-func (p *Policy) Examples() []string {
-	var out []string
-	for _, r := range p.rules {
-		for _, pattern := range r.patterns {
-			fill := func(labels []string, separator, by string) string {
-				filled := make([]string, len(labels))
-				for i, l := range labels {
-					filled[i] = l
-					if l == "*" || l == "**" {
-						filled[i] = by
-					}
-				}
-				return strings.Join(filled, separator)
-			}
-			host, path := fill(pattern.host, ".", "registry.example"), fill(pattern.path, "/", "app")
-			out = append(out, host+"/"+path)
-			if h, _, port := strings.Cut(host, ":"); !port {
-				out = append(out, h+".evil.example/"+path)
-			}
-		}
-	}
-	return out
 }

@@ -4,9 +4,9 @@
 package trust
 
 import (
-	"errors"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"dossier.dev/dossier"
 )
@@ -93,12 +93,7 @@ images:
   - {match: [registry.example/free/**], accept: true}
   - {match: [registry.example/no/**], reject: true}
   - {match: [registry.example/**], signers: [a]}
-`), func(path string) ([]byte, error) {
-		if path != "a.pub" {
-			return nil, errors.New("no such file")
-		}
-		return public, nil
-	})
+`), fstest.MapFS{"a.pub": {Data: public}})
 	if err != nil {
 		t.Fatal(err)
 	}
