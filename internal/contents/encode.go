@@ -64,20 +64,38 @@ func decode(b []byte, limit int64) (LayerResult, error) {
 	if err := z.Reset(bytes.NewReader(b)); err != nil {
 		return r, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
 	}
-	// Text like this shrinks to a tenth or so.
-	var text bytes.Buffer
-	text.Grow(int(min(limit, int64(len(b))*12, 16<<20)) + bytes.MinRead)
-	n, err := text.ReadFrom(io.LimitReader(z, limit+1))
-	if n > limit {
+	text := bounded{limit: limit}
+	text.b.Grow(int(min(limit, int64(len(b))*4, 16<<20)))
+	if _, err = z.WriteTo(&text); text.over {
 		return r, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has more than %d bytes", limit))
 	}
 	if err == nil {
-		err = json.Unmarshal(text.Bytes(), &r)
+		var ok bool
+		if r, ok = scan(text.b.String()); ok {
+			return r, nil
+		}
+		r = LayerResult{}
+		err = json.Unmarshal([]byte(text.b.String()), &r)
 	}
 	if err != nil {
 		return LayerResult{}, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
 	}
 	return r, nil
+}
+
+// bounded is a text of limit bytes at most.
+type bounded struct {
+	b     strings.Builder
+	limit int64
+	over  bool // there was more
+}
+
+func (t *bounded) Write(b []byte) (int, error) {
+	if int64(t.b.Len()+len(b)) > t.limit {
+		t.over = true
+		return 0, io.ErrShortWrite
+	}
+	return t.b.Write(b)
 }
 
 // decoders keeps what zstd needs to unpack: a window, above all.
