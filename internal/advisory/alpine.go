@@ -6,11 +6,11 @@ package advisory
 import (
 	"encoding/json"
 	"iter"
-	"regexp"
 	"slices"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 const opAlpine = "converting Alpine secdb"
@@ -29,8 +29,8 @@ type secdb struct {
 }
 
 var (
-	alpineBranch = regexp.MustCompile(`^v[0-9]+\.[0-9]+$`)
-	foreignID    = regexp.MustCompile(`^[A-Z][A-Za-z]*-[A-Za-z0-9-]*[0-9][A-Za-z0-9-]*$`)
+	alpineBranch = pattern.New(`^v[0-9]+\.[0-9]+$`)
+	foreignID    = pattern.New(`^[A-Z][A-Za-z]*-[A-Za-z0-9-]*[0-9][A-Za-z0-9-]*$`)
 )
 
 // ecosystem is whose packages a file is about: secdb names its branch only, and

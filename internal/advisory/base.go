@@ -13,11 +13,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 const opFetch = "fetching advisories"
@@ -77,7 +77,7 @@ func parseBase(address string, client *http.Client) (base, error) {
 
 // ecosystemPattern is what the name of an ecosystem may be: it is also that of a
 // directory.
-var ecosystemPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9 .:_+-]*$`)
+var ecosystemPattern = pattern.New(`^[A-Za-z0-9][A-Za-z0-9 .:_+-]*$`)
 
 // directory is a base on this machine.
 type directory string

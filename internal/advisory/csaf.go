@@ -9,11 +9,11 @@ import (
 	"iter"
 	"maps"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 const opCSAF = "converting CSAF document"
@@ -208,7 +208,7 @@ func (c *csaf) products() map[string]product {
 	return out
 }
 
-var redhatCPE = regexp.MustCompile(`^cpe:(?:/|2\.3:)[ao]:redhat:([a-z_]+(?::[^*]*)?)`)
+var redhatCPE = pattern.New(`^cpe:(?:/|2\.3:)[ao]:redhat:([a-z_]+(?::[^*]*)?)`)
 
 // packageOf returns the package that a purl and the CPE of its platform name. ok
 // is false when no ecosystem has it.

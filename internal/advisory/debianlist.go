@@ -8,21 +8,21 @@ import (
 	"bytes"
 	"fmt"
 	"iter"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 const opList = "converting Debian list"
 
 var (
-	listBulletin = regexp.MustCompile(`^\[(\d{1,2} [A-Z][a-z]{2} \d{4})\] (D[SLT]A-\d+(?:-\d+)?) (.*)$`)
-	listCVE      = regexp.MustCompile(`^(CVE-\d{4}-\d{4,}|TEMP-[0-9A-F-]+)(?: (.*))?$`)
-	listPackage  = regexp.MustCompile(`^(?:\[([a-z]+)\] )?- ([a-z0-9][a-z0-9+.-]*)(?: (\S+))?(?: \((.*)\))?$`)
-	listNames    = regexp.MustCompile(`^\{(.*)\}$`)
+	listBulletin = pattern.New(`^\[(\d{1,2} [A-Z][a-z]{2} \d{4})\] (D[SLT]A-\d+(?:-\d+)?) (.*)$`)
+	listCVE      = pattern.New(`^(CVE-\d{4}-\d{4,}|TEMP-[0-9A-F-]+)(?: (.*))?$`)
+	listPackage  = pattern.New(`^(?:\[([a-z]+)\] )?- ([a-z0-9][a-z0-9+.-]*)(?: (\S+))?(?: \((.*)\))?$`)
+	listNames    = pattern.New(`^\{(.*)\}$`)
 )
 
 // listEntry is a bulletin or a vulnerability, with what is said of packages.

@@ -6,12 +6,12 @@ package advisory
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 // Record is an advisory with its exact bytes.
@@ -84,7 +84,7 @@ func unquote(b []byte) string {
 }
 
 // idPattern is what an ID may be: it is also the name of a file.
-var idPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:+~-]*$`)
+var idPattern = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._:+~-]*$`)
 
 // advisory checks a record and returns what matters of it.
 func (r *record) advisory(limits Limits) (dossier.Advisory, error) {
@@ -200,7 +200,7 @@ func (a *affected) entry(limits Limits) (dossier.Affected, error) {
 }
 
 // sourcePURL finds purls that say that they are of source packages.
-var sourcePURL = regexp.MustCompile(`[?&]arch=(?:source|src)(?:&|$)`)
+var sourcePURL = pattern.New(`[?&]arch=(?:source|src)(?:&|$)`)
 
 func fixStates() []dossier.FixState {
 	return []dossier.FixState{dossier.Fixable, dossier.Unfixed, dossier.WontFix, dossier.Deferred, dossier.EndOfLife, dossier.Investigating}

@@ -4,11 +4,11 @@
 package advisory
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 // ratings returns vectors and the words that say something.
@@ -29,9 +29,9 @@ func ratings(list []severity, words ...word) []dossier.Rating {
 
 var (
 	// rated is how updates of Red Hat's kin begin their summaries.
-	rated = regexp.MustCompile(`^(Critical|Important|Moderate|Low): `)
+	rated = pattern.New(`^(Critical|Important|Moderate|Low): `)
 	// streamed finds "name:stream" in them.
-	streamed = regexp.MustCompile(`(?:^|\s)([A-Za-z0-9][A-Za-z0-9_.+-]*:[A-Za-z0-9][A-Za-z0-9_.+-]*)(?:\s|$)`)
+	streamed = pattern.New(`(?:^|\s)([A-Za-z0-9][A-Za-z0-9_.+-]*:[A-Za-z0-9][A-Za-z0-9_.+-]*)(?:\s|$)`)
 )
 
 // ratingIn returns how bad an update says it is.

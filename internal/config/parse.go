@@ -10,12 +10,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 // MaxFile bounds a file, in bytes.
@@ -121,9 +121,9 @@ func Parse(text []byte) (File, error) {
 
 // The words of the YAML library for what it finds wrong, and ours.
 var (
-	lineWords    = regexp.MustCompile(`^(?:yaml: )?(line [0-9]+): (.*)$`)
-	unknownWords = regexp.MustCompile(`^field (\S+) not found in type \S+$`)
-	typeWords    = regexp.MustCompile("^cannot unmarshal (!!\\S+)(?: `.*`)? into (\\S+)$")
+	lineWords    = pattern.New(`^(?:yaml: )?(line [0-9]+): (.*)$`)
+	unknownWords = pattern.New(`^field (\S+) not found in type \S+$`)
+	typeWords    = pattern.New("^cannot unmarshal (!!\\S+)(?: `.*`)? into (\\S+)$")
 	typeNames    = map[string]string{
 		"string": "text", "bool": "true or false", "int": "a number", "int64": "a number", "float64": "a number", "time.Duration": "a time such as 5m",
 		"[]string": "a list of texts", "config.Check": "text",

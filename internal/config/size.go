@@ -7,17 +7,18 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
+
+	"dossier.dev/dossier/internal/pattern"
 )
 
 // Size is a number of bytes. It is written as a number with a unit of B, KiB,
 // MiB, GiB or TiB.
 type Size int64
 
-var sizePattern = regexp.MustCompile(`^([0-9]{1,19})(B|KiB|MiB|GiB|TiB)$`)
+var sizePattern = pattern.New(`^([0-9]{1,19})(B|KiB|MiB|GiB|TiB)$`)
 
 var sizeUnits = map[string]int64{"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 

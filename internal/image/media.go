@@ -6,10 +6,10 @@ package image
 import (
 	"fmt"
 	"mime"
-	"regexp"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
@@ -64,7 +64,7 @@ func knownType(contentType string) string {
 // unknownPlatform is what BuildKit writes where there is no platform.
 const unknownPlatform = "unknown/unknown"
 
-var platformPart = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var platformPart = pattern.New(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // platformString returns "os/arch[/variant]", or "" when os or architecture is
 // missing or no plain word.

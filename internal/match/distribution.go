@@ -5,16 +5,16 @@ package match
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 // A build of a package for a module has the module's build in its release.
 const modularBuild = ".module"
 
-var moduleNumber = regexp.MustCompile(`^\d+`)
+var moduleNumber = pattern.New(`^\d+`)
 
 // otherStream reports whether an entry is about a build for another module
 // stream than the package's, or only one of the two is a build for a module.
@@ -97,8 +97,8 @@ func (s *subject) withPro(plain, pro *Verdict) *Verdict {
 var (
 	// foreignBuild finds what builders outside a distribution put into versions
 	// of their deb packages.
-	foreignBuild = regexp.MustCompile(`(?i)pgdg|nodesource|dotdeb|\bppa\d*\b|[~.+-](?:debian|ubuntu)\.?\d+(?:\.\d+)?~|[~+](?:jessie|stretch|buster|bullseye|bookworm|trixie|forky|xenial|bionic|focal|jammy|noble|resolute)\b`)
-	ubuntuBuild  = regexp.MustCompile(`ubuntu\d`)
+	foreignBuild = pattern.New(`(?i)pgdg|nodesource|dotdeb|\bppa\d*\b|[~.+-](?:debian|ubuntu)\.?\d+(?:\.\d+)?~|[~+](?:jessie|stretch|buster|bullseye|bookworm|trixie|forky|xenial|bionic|focal|jammy|noble|resolute)\b`)
+	ubuntuBuild  = pattern.New(`ubuntu\d`)
 )
 
 // foreign says who made a package of a distribution that is not the

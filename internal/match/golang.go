@@ -4,17 +4,17 @@
 package match
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 var (
-	goRelease  = regexp.MustCompile(`^(\d+\.\d+)(\.\d+)?(?:(beta|rc)(\d+))?$`)
-	goVCSTime  = regexp.MustCompile(`[-.]\d{14}-[0-9a-f]{12}$`)
-	goPrefixed = regexp.MustCompile(`^(?:go|v)(\d)`)
+	goRelease  = pattern.New(`^(\d+\.\d+)(\.\d+)?(?:(beta|rc)(\d+))?$`)
+	goVCSTime  = pattern.New(`[-.]\d{14}-[0-9a-f]{12}$`)
+	goPrefixed = pattern.New(`^(?:go|v)(\d)`)
 )
 
 // goVersion writes a version of a Go module or of Go itself as semantic versions

@@ -4,11 +4,11 @@
 package match
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 // Key is under what name an advisory and a package meet. Both fields are in the
@@ -82,9 +82,9 @@ func KeyOf(e dossier.Affected) Key {
 }
 
 var (
-	susePattern   = regexp.MustCompile(`^SUSE:Linux Enterprise (?:Server|Module for .+?|High Performance Computing|Micro) ([0-9]+(?:\.[0-9]+| SP[0-9]+)?)$`)
-	redhatPattern = regexp.MustCompile(`^Red Hat:enterprise_linux:([0-9]+)(?:\.[0-9]+)?(?:::?[a-z_]+)?$`)
-	dashes        = regexp.MustCompile(`[-_.]+`)
+	susePattern   = pattern.New(`^SUSE:Linux Enterprise (?:Server|Module for .+?|High Performance Computing|Micro) ([0-9]+(?:\.[0-9]+| SP[0-9]+)?)$`)
+	redhatPattern = pattern.New(`^Red Hat:enterprise_linux:([0-9]+)(?:\.[0-9]+)?(?:::?[a-z_]+)?$`)
+	dashes        = pattern.New(`[-_.]+`)
 )
 
 // NormalEcosystem returns one name for those that mean the same: products of

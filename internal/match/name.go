@@ -4,21 +4,21 @@
 package match
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 var (
-	cveSuffix = regexp.MustCompile(`CVE-[0-9]{4}-[0-9]{4,}$`)
+	cveSuffix = pattern.New(`CVE-[0-9]{4}-[0-9]{4,}$`)
 	// bulletin is how the IDs of advisories begin that tell of updates: one may
 	// be about many vulnerabilities.
-	bulletin = regexp.MustCompile(`^(?:DSA|DLA|DTSA|USN|LSN|ALSA|ALBA|ALEA|RLSA|RXSA|RLBA|RLEA|RHSA|RHBA|RHEA|(?:open)?SUSE-[SRFO]U|MGASA|OESA|PHSA|AZL)-`)
+	bulletin = pattern.New(`^(?:DSA|DLA|DTSA|USN|LSN|ALSA|ALBA|ALEA|RLSA|RXSA|RLBA|RLEA|RHSA|RHBA|RHEA|(?:open)?SUSE-[SRFO]U|MGASA|OESA|PHSA|AZL)-`)
 	// harmless is how those begin that mend what is no vulnerability, unless they
 	// name one.
-	harmless = regexp.MustCompile(`^(?:AL|RL|RH)[BE]A-|^(?:open)?SUSE-[RFO]U-`)
+	harmless = pattern.New(`^(?:AL|RL|RH)[BE]A-|^(?:open)?SUSE-[RFO]U-`)
 )
 
 // Names returns the names of each vulnerability that an advisory is about. The

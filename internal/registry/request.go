@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 // Kind says what a request wants. The numbers are those of the specification's
@@ -72,10 +72,10 @@ const (
 )
 
 var (
-	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagPattern        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-	namespacePattern  = regexp.MustCompile(fmt.Sprintf(`^[a-zA-Z0-9._:\[\]-]{0,%d}$`, maxNamespace))
-	uploadPattern     = regexp.MustCompile(`^[A-Z2-7]{26}$`) // as crypto/rand.Text makes them
+	repositoryPattern = pattern.New(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	tagPattern        = pattern.New(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+	namespacePattern  = pattern.New(fmt.Sprintf(`^[a-zA-Z0-9._:\[\]-]{0,%d}$`, maxNamespace))
+	uploadPattern     = pattern.New(`^[A-Z2-7]{26}$`) // as crypto/rand.Text makes them
 )
 
 // Parse reads method and URL. Its errors have a Code: what is no endpoint is

@@ -9,11 +9,11 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strconv"
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -233,7 +233,7 @@ func (c *call) takeWhole(ctx context.Context) error {
 	return w.finish(ctx, c)
 }
 
-var rangePattern = regexp.MustCompile(`^(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?$`)
+var rangePattern = pattern.New(`^(?:bytes[ =])?([0-9]{1,18})-([0-9]{1,18})(?:/(?:[0-9]{1,18}|\*))?$`)
 
 // contentRange reads the Content-Range of a chunk, FIRST-LAST, and returns how
 // many bytes it promises, or -1 when there is none.

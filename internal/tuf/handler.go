@@ -13,11 +13,11 @@ import (
 	"mime"
 	"net/http"
 	"path"
-	"regexp"
 	"strconv"
 	"strings"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -31,8 +31,8 @@ const MaxPublication = 16 << 20
 const onlineKeyFile = "online.pub"
 
 var (
-	versionedFile = regexp.MustCompile(`^([1-9][0-9]{0,17})\.([a-z0-9][a-z0-9_-]{0,63})\.json$`)
-	targetFile    = regexp.MustCompile(`^([0-9a-f]{64}|[0-9a-f]{128})\.(.+)$`)
+	versionedFile = pattern.New(`^([1-9][0-9]{0,17})\.([a-z0-9][a-z0-9_-]{0,63})\.json$`)
+	targetFile    = pattern.New(`^([0-9a-f]{64}|[0-9a-f]{128})\.(.+)$`)
 )
 
 // Handler serves the metadata of a Repository below Path (docs/spec/tuf.md): GET reads, POST

@@ -6,12 +6,12 @@ package tuf
 import (
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/theupdateframework/go-tuf/v2/metadata"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 // Roles that every repository has.
@@ -26,10 +26,10 @@ const (
 )
 
 var (
-	repositoryPattern = regexp.MustCompile(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
-	tagPattern        = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
-	rolePattern       = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
-	binPattern        = regexp.MustCompile(`^` + Online + `-[0-9a-f]{1,8}$`)
+	repositoryPattern = pattern.New(`^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$`)
+	tagPattern        = pattern.New(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`)
+	rolePattern       = pattern.New(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+	binPattern        = pattern.New(`^` + Online + `-[0-9a-f]{1,8}$`)
 )
 
 // maxRepository is how many characters the path of a repository has at most.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 // What Config stands for where it is zero.
@@ -81,8 +81,8 @@ func (c Credentials) GoString() string { return c.String() }
 func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 var (
-	prefixPattern = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
-	mebibytes     = regexp.MustCompile(`^([1-9][0-9]{0,3})MiB$`)
+	prefixPattern = pattern.New(`^[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$`)
+	mebibytes     = pattern.New(`^([1-9][0-9]{0,3})MiB$`)
 )
 
 // ParseURL reads s3://BUCKET[/PREFIX][?NAME=VALUE&...], as docs/spec/blobs.md

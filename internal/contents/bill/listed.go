@@ -5,13 +5,13 @@ package bill
 
 import (
 	"cmp"
-	"regexp"
 	"strings"
 
 	"github.com/package-url/packageurl-go"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/contents"
+	"dossier.dev/dossier/internal/pattern"
 )
 
 // property is an entry of CycloneDX's properties.
@@ -65,9 +65,9 @@ func moreOfCycloneDX(p component) more {
 
 // What Trivy and this program write of a package's source, in words.
 var (
-	builtPackage = regexp.MustCompile(`^built package from: (\S+)(?: (\S+))?$`)
-	builtFrom    = regexp.MustCompile(`^built from source package (\S+)(?: (\S+))?$`)
-	foundIn      = regexp.MustCompile(`^found in layer \S+, file (.+?)(?:, installed by (\S+?))?(?:;|$)`)
+	builtPackage = pattern.New(`^built package from: (\S+)(?: (\S+))?$`)
+	builtFrom    = pattern.New(`^built from source package (\S+)(?: (\S+))?$`)
+	foundIn      = pattern.New(`^found in layer \S+, file (.+?)(?:, installed by (\S+?))?(?:;|$)`)
 )
 
 // moreOfSPDX reads what this program and Trivy write in words.

@@ -13,12 +13,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/pattern"
 	"dossier.dev/dossier/internal/tuf"
 )
 
@@ -39,7 +39,7 @@ const (
 	maxNest  = 4   // levels of them
 )
 
-var rolePattern = regexp.MustCompile(`^targets(/[a-z0-9_-]{1,64}){1,4}$`)
+var rolePattern = pattern.New(`^targets(/[a-z0-9_-]{1,64}){1,4}$`)
 
 // Options say how a collection is read.
 type Options struct {
