@@ -65,7 +65,12 @@ func (s *Stack) Image() Image {
 		}
 	}
 	image.Distribution = t.distribution()
-	for _, s := range t.seen() {
+	seen, packages := t.seen(), 0
+	for _, s := range seen {
+		packages += len(s.file.Packages)
+	}
+	image.Packages = make([]Found, 0, packages)
+	for _, s := range seen {
 		for _, p := range s.file.Packages {
 			position := s.first(p)
 			if p.Type == "deb" && p.License == "" {
@@ -120,10 +125,11 @@ type tree struct {
 	links    map[string]string
 	licenses map[string]string // of packages of Debian; the layer on top counts
 	resolved map[string]string // what parent found, while links stay as they are
+	hashes   map[string]uint64 // of paths that each layer is asked for
 }
 
 func newTree() *tree {
-	return &tree{files: map[string]place{}, releases: map[string]dossier.Distribution{}, links: map[string]string{}, licenses: map[string]string{}, resolved: map[string]string{}}
+	return &tree{files: map[string]place{}, releases: map[string]dossier.Distribution{}, links: map[string]string{}, licenses: map[string]string{}, resolved: map[string]string{}, hashes: map[string]uint64{}}
 }
 
 // lay puts layer i on top.
@@ -197,13 +203,26 @@ func (t *tree) hidden(l *LayerResult) func(string) bool {
 	isBelow = func(dir string) bool {
 		gone, ok := below[dir]
 		if !ok {
-			gone = removed[dir] || opaque[dir] || l.Names.Has(dir) || isBelow(dirOf(dir))
+			gone = removed[dir] || opaque[dir] || l.Names.has(t.hash(dir)) || isBelow(dirOf(dir))
 			below[dir] = gone
 		}
 		return gone
 	}
-	return func(p string) bool { return removed[p] || l.Names.Has(p) || l.Dirs.Has(p) || isBelow(dirOf(p)) }
+	return func(p string) bool { return removed[p] || l.names(t.hash(p)) || isBelow(dirOf(p)) }
 }
+
+// hash is nameHash for a path that one layer after the other is asked for.
+func (t *tree) hash(p string) uint64 {
+	h, ok := t.hashes[p]
+	if !ok {
+		h = nameHash(p)
+		t.hashes[p] = h
+	}
+	return h
+}
+
+// names reports whether a layer has an entry at the path with that hash.
+func (l *LayerResult) names(hash uint64) bool { return l.Names.has(hash) || l.Dirs.has(hash) }
 
 // hide drops files and releases that layer l hides, by their own paths or by
 // those that lead to them through symbolic links: l names what it has as it is
@@ -215,7 +234,7 @@ func (t *tree) hide(l *LayerResult, hidden func(string) bool) map[string]place {
 			return true
 		}
 		for _, alias := range through.of(p) {
-			if l.Names.Has(alias) || l.Dirs.Has(alias) {
+			if l.names(nameHash(alias)) {
 				return true
 			}
 		}
@@ -368,10 +387,13 @@ func (t *tree) aliasesTo(paths ...string) aliases {
 		}
 	}
 	a := aliases{}
-	for _, link := range slices.Sorted(maps.Keys(t.links)) {
+	for link := range t.links {
 		if target := t.follow(link); dirs[target] && target != link {
 			a[target] = append(a[target], link)
 		}
+	}
+	for _, links := range a {
+		slices.Sort(links)
 	}
 	return a
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 
 	"dossier.dev/dossier"
@@ -20,7 +21,8 @@ type Names []uint64
 
 // nameHash is the first 8 bytes of the SHA-256 of a path.
 func nameHash(path string) uint64 {
-	sum := sha256.Sum256([]byte(path))
+	var most [256]byte // so that paths take no memory; longer ones do
+	sum := sha256.Sum256(append(most[:0], path...))
 	return binary.BigEndian.Uint64(sum[:])
 }
 
@@ -35,7 +37,24 @@ func (n Names) Has(path string) bool {
 	if len(n) == 0 {
 		return false
 	}
-	_, ok := slices.BinarySearch(n, nameHash(path))
+	return n.has(nameHash(path))
+}
+
+// has is Has for the hash of a path. Hashes are spread evenly: that tells about where one
+// is, which a search begins from.
+func (n Names) has(hash uint64) bool {
+	if len(n) == 0 {
+		return false
+	}
+	near, _ := bits.Mul64(hash, uint64(len(n)))
+	low, high := int(near), int(near)
+	for step := 16; low > 0 && n[low] > hash; step *= 2 {
+		low = max(0, low-step)
+	}
+	for step := 16; high < len(n) && n[high] < hash; step *= 2 {
+		high = min(len(n), high+step)
+	}
+	_, ok := slices.BinarySearch(n[low:min(len(n), high+1)], hash)
 	return ok
 }
 
