@@ -58,7 +58,8 @@ func (g *Ingest) bills(ctx context.Context, p billPayload) (finisher, error) {
 	if g.Artifacts == nil {
 		return nil, nil
 	}
-	return g.billsOf(ctx, p.Name+"@"+string(p.Manifest), p.Manifest)
+	finish, _, err := g.billsOf(ctx, p.Name+"@"+string(p.Manifest), p.Manifest)
+	return finish, err
 }
 
 // lookAgain asks for what is attached to images of a new index that are known
@@ -104,37 +105,39 @@ type attached struct {
 	predicate string // that is said to be in it, where it is named
 }
 
-func (g *Ingest) billsOf(ctx context.Context, ref string, manifest dossier.Digest) (finisher, error) {
+// billsOf reads what is attached to an image and to the indexes that contain it. It returns
+// what keeps that, and reports whether anything was found.
+func (g *Ingest) billsOf(ctx context.Context, ref string, manifest dossier.Digest) (keeps finisher, found bool, err error) {
 	from, err := g.Artifacts(ctx, ref)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	from = &listedOnce{Artifacts: from, lists: map[dossier.Digest][]image.Referrer{}}
 	subjects, inIndex, err := g.subjectsOf(ctx, manifest)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	signatures, err := signaturesOf(ctx, from, subjects)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	var found []attached
+	var there []attached
 	for _, d := range inIndex {
 		more, err := documentsOf(ctx, from, d, attached{on: manifest, AttachedBill: dossier.AttachedBill{How: "buildkit"}})
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		found = append(found, more...)
+		there = append(there, more...)
 	}
 	for _, subject := range subjects {
 		more, err := referring(ctx, from, subject)
 		if err != nil {
-			return nil, err
+			return nil, false, err
 		}
-		found = append(found, more...)
+		there = append(there, more...)
 	}
 	var keep []attached
-	for _, a := range found {
+	for _, a := range there {
 		if slices.ContainsFunc(keep, func(b attached) bool { return b.on == a.on && b.Document == a.Document }) {
 			continue // attached in two ways
 		}
@@ -143,7 +146,7 @@ func (g *Ingest) billsOf(ctx context.Context, ref string, manifest dossier.Diges
 			break
 		}
 		if err := a.read(ctx, from); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 		if a.bill || a.vex != nil || a.statement != nil {
 			keep = append(keep, a)
@@ -164,7 +167,7 @@ func (g *Ingest) billsOf(ctx context.Context, ref string, manifest dossier.Diges
 			}
 		}
 		return tx.PutLook(ctx, manifest, g.now())
-	}, nil
+	}, len(signatures)+len(keep) > 0, nil
 }
 
 // lookedFor is how long it is good that somebody looked for what is attached to

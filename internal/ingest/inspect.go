@@ -29,8 +29,10 @@ func (g *Ingest) Inspect(ctx context.Context, ref string, layers bool) (dossier.
 	if err != nil {
 		return "", err
 	}
-	if err := g.Store.Update(ctx, finish); err != nil {
-		return "", err
+	if finish != nil {
+		if err := g.Store.Update(ctx, finish); err != nil {
+			return "", err
+		}
 	}
 	if root == "" {
 		return "", dossier.Errorf(dossier.KindNotFound, "resolving", ref, "the tag was there before and is gone")
@@ -132,7 +134,7 @@ func (g *Ingest) localContents(ctx context.Context, ref string, m dossier.Digest
 	var mu sync.Mutex
 	lost := map[dossier.Digest]string{}
 	unread := s.unread()
-	laid, err := g.wasLaid(ctx, m)
+	held, err := g.held(ctx, m)
 	if err != nil {
 		return err
 	}
@@ -150,7 +152,7 @@ func (g *Ingest) localContents(ctx context.Context, ref string, m dossier.Digest
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if !laid || len(unread) > 0 {
+	if !isCurrent(held) || len(unread) > 0 {
 		finish, err := g.lay(ctx, s, lost)
 		if err == nil && finish != nil {
 			err = g.Store.Update(ctx, finish)
@@ -162,9 +164,9 @@ func (g *Ingest) localContents(ctx context.Context, ref string, m dossier.Digest
 	if g.Artifacts == nil {
 		return nil
 	}
-	finish, err := g.billsOf(ctx, ref, m)
-	if err != nil {
-		return err
+	finish, found, err := g.billsOf(ctx, ref, m)
+	if err != nil || !found && held.Looked.After(time.Unix(0, 0)) {
+		return err // nothing is new, and that somebody looked is known
 	}
 	return g.Store.Update(ctx, finish)
 }
@@ -177,7 +179,7 @@ func (g *Ingest) contentsNow(ctx context.Context, m dossier.Digest) error {
 		return err
 	}
 	unread := s.unread()
-	if laid, err := g.wasLaid(ctx, m); err != nil || laid && len(unread) == 0 {
+	if held, err := g.held(ctx, m); err != nil || isCurrent(held) && len(unread) == 0 {
 		return errors.Join(err, g.lookNow(ctx, m))
 	}
 	if err := g.Store.Update(ctx, func(tx store.Tx) error { return record.ReadContents(ctx, tx, m, "") }); err != nil {
@@ -210,15 +212,20 @@ func (g *Ingest) lookNow(ctx context.Context, m dossier.Digest) error {
 	return errors.Join(err, g.doNow(ctx, JobBill, string(m)))
 }
 
-// wasLaid reports whether the layers of an image were laid by this program or a
-// newer one.
-func (g *Ingest) wasLaid(ctx context.Context, m dossier.Digest) (laid bool, err error) {
+// held returns what is kept of the contents of an image; zero: nothing.
+func (g *Ingest) held(ctx context.Context, m dossier.Digest) (held store.ImageContents, err error) {
 	err = g.Store.View(ctx, func(r store.Reader) error {
 		known, err := r.ImageContents(ctx, []dossier.Digest{m})
-		laid = known[m].Serial >= contents.Serial(contents.Version)
+		held = known[m]
 		return err
 	})
-	return laid, err
+	return held, err
+}
+
+// isCurrent reports whether the layers of an image were laid by this program or a
+// newer one.
+func isCurrent(held store.ImageContents) bool {
+	return held.Serial >= contents.Serial(contents.Version)
 }
 
 // sideBySide calls f for each of the positions, a few at a time, and waits.

@@ -4,11 +4,13 @@
 package ingest_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -97,6 +99,76 @@ func TestLocalWayIsTheLongWay(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// countedStore is a store that counts what writes to it.
+type countedStore struct {
+	store.Store
+	updates int
+}
+
+func (s *countedStore) Update(ctx context.Context, f func(store.Tx) error) error {
+	s.updates++
+	return s.Store.Update(ctx, f)
+}
+
+// TestKnownLocalImageIsNotWritten: to read a local image of which all is known writes
+// nothing, which would be synced to a disk; when something is attached, or has not been
+// looked for, that is written.
+func TestKnownLocalImageIsNotWritten(t *testing.T) {
+	var counted *countedStore
+	var w *world
+	w = newWorld(t, func(c *ingest.Config) {
+		counted = &countedStore{Store: c.Store}
+		c.Store, c.Layer = counted, readLayers(t, nil)
+		c.Artifacts = func(ctx context.Context, _ string) (ingest.Artifacts, error) {
+			return readArtifacts(ctx, w.registry.Host+"/app") // which has the same image
+		}
+	}, testimage.RegistryOptions{})
+	w.push("app", "1", onDebian("app"))
+	content, err := onDebian("app").Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := testimage.WriteLayout(dir, "1", content); err != nil {
+		t.Fatal(err)
+	}
+	updates := func() int {
+		before := counted.updates
+		if _, err := w.ingest.Inspect(t.Context(), dossier.LayoutPrefix+dir+":1", true); err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(time.Hour)
+		return counted.updates - before
+	}
+	if n := updates(); n == 0 {
+		t.Fatal("what was learnt is not written")
+	}
+	looked := func() (at time.Time) {
+		w.view(func(r store.Reader) error {
+			known, err := r.ImageContents(t.Context(), []dossier.Digest{content.Digest()})
+			at = known[content.Digest()].Looked
+			return err
+		})
+		return at
+	}
+	first := looked()
+	if n := updates(); n != 0 || !looked().Equal(first) {
+		t.Errorf("nothing is new, and there are %d updates", n)
+	}
+	if err := w.store.Update(t.Context(), func(tx store.Tx) error { return tx.PutLook(t.Context(), content.Digest(), time.Unix(0, 0)) }); err != nil {
+		t.Fatal(err)
+	}
+	if n := updates(); n != 1 || !looked().After(first) {
+		t.Errorf("that somebody looked is not known: %d updates", n)
+	}
+	w.attach("bill", testimage.Artifact{ArtifactType: "application/vnd.cyclonedx+json", Subject: &content.Root,
+		Layers: []testimage.Blob{{MediaType: "application/vnd.cyclonedx+json", Bytes: []byte(cycloneBill)}}})
+	before := len(w.learnt())
+	if updates(); len(w.learnt()) <= before {
+		t.Error("what was attached is not written")
 	}
 }
 

@@ -69,8 +69,11 @@ type finding struct {
 	at   time.Time
 }
 
-// keep records a finding.
+// keep records a finding; it returns nil when there is nothing to record.
 func (g *Ingest) keep(ctx context.Context, f finding) finisher {
+	if (f.tree == nil || len(f.tree.Nodes) == 0) && f.name == "" && f.tag == nil {
+		return nil
+	}
 	return func(tx store.Tx) error {
 		if f.tree != nil {
 			for _, node := range f.tree.Nodes {
