@@ -89,9 +89,9 @@ func (g *gatherer) sbom(ctx context.Context, q dossier.SBOMQuery, d dossier.Dige
 // addAttached compares the bills of materials that are attached to the platform's
 // manifest, or to the index that was asked for, with what was observed.
 func (g *gatherer) addAttached(ctx context.Context, out *dossier.SBOM) error {
-	var observed []string
-	for _, p := range out.Packages {
-		observed = append(observed, p.PURL)
+	observed := make([]string, len(out.Packages))
+	for i := range out.Packages {
+		observed[i] = out.Packages[i].PURL
 	}
 	for f, err := range g.r.Holding(ctx, distinct([]dossier.Digest{out.Manifest, out.Digest}), g.at, dossier.FactAttached) {
 		if err != nil {
@@ -223,8 +223,9 @@ func (g *gatherer) addContents(ctx context.Context, out *dossier.SBOM, e *Eviden
 			out.Created = dossier.Instant(age.At)
 		}
 	}
+	out.Packages = slices.Grow(out.Packages, len(image.Packages))
 	for i, p := range image.All() {
-		f := image.Packages[i]
+		f := &image.Packages[i]
 		out.Packages = append(out.Packages, dossier.SBOMPackage{PackageAt: p, License: f.License, Base: out.Layers[f.Position].Base})
 	}
 	return nil

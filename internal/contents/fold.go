@@ -125,11 +125,10 @@ type tree struct {
 	links    map[string]string
 	licenses map[string]string // of packages of Debian; the layer on top counts
 	resolved map[string]string // what parent found, while links stay as they are
-	hashes   map[string]uint64 // of paths that each layer is asked for
 }
 
 func newTree() *tree {
-	return &tree{files: map[string]place{}, releases: map[string]dossier.Distribution{}, links: map[string]string{}, licenses: map[string]string{}, resolved: map[string]string{}, hashes: map[string]uint64{}}
+	return &tree{files: map[string]place{}, releases: map[string]dossier.Distribution{}, links: map[string]string{}, licenses: map[string]string{}, resolved: map[string]string{}}
 }
 
 // lay puts layer i on top.
@@ -198,27 +197,18 @@ func (t *tree) hidden(l *LayerResult) func(string) bool {
 	for _, p := range l.Opaque {
 		opaque[t.resolve(p)] = true
 	}
-	below := map[string]bool{".": opaque[""]} // whether all in a directory is hidden
+	below := make(map[string]bool, len(t.files)) // whether all in a directory is hidden
+	below["."] = opaque[""]
 	var isBelow func(dir string) bool
 	isBelow = func(dir string) bool {
 		gone, ok := below[dir]
 		if !ok {
-			gone = removed[dir] || opaque[dir] || l.Names.has(t.hash(dir)) || isBelow(dirOf(dir))
+			gone = removed[dir] || opaque[dir] || l.Names.has(nameHash(dir)) || isBelow(dirOf(dir))
 			below[dir] = gone
 		}
 		return gone
 	}
-	return func(p string) bool { return removed[p] || l.names(t.hash(p)) || isBelow(dirOf(p)) }
-}
-
-// hash is nameHash for a path that one layer after the other is asked for.
-func (t *tree) hash(p string) uint64 {
-	h, ok := t.hashes[p]
-	if !ok {
-		h = nameHash(p)
-		t.hashes[p] = h
-	}
-	return h
+	return func(p string) bool { return removed[p] || l.names(nameHash(p)) || isBelow(dirOf(p)) }
 }
 
 // names reports whether a layer has an entry at the path with that hash.
@@ -254,7 +244,7 @@ func (t *tree) hide(l *LayerResult, hidden func(string) bool) map[string]place {
 // seen returns the files, each at one place: its own path, or else the first of
 // its hard links that is still there.
 func (t *tree) seen() []place {
-	best := map[*File]place{}
+	best := make(map[*File]place, len(t.files))
 	for _, p := range slices.Sorted(maps.Keys(t.files)) {
 		f := t.files[p]
 		if _, ok := best[f.file]; !ok || p == f.file.Path {
@@ -380,7 +370,7 @@ func (t *tree) aliases() aliases {
 
 // aliasesTo returns the links to directories on the way to paths.
 func (t *tree) aliasesTo(paths ...string) aliases {
-	dirs := map[string]bool{}
+	dirs := make(map[string]bool, len(paths))
 	for _, p := range paths {
 		for dir := dirOf(p); dir != "." && !dirs[dir]; dir = dirOf(dir) {
 			dirs[dir] = true

@@ -18,7 +18,7 @@ func SBOM(w io.Writer, s dossier.SBOM, opt Options) error {
 	if opt.Wide {
 		columns = append(columns, column{title: "PURL", min: 16})
 	}
-	var rows [][]cell
+	rows := make([][]cell, 0, len(s.Packages))
 	for _, p := range s.Packages {
 		if !opt.Wide { // one package of hundred licences would make every line as long
 			p.License = shorten(p.License, maxLicense, false, opt.ASCII)

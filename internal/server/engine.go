@@ -105,19 +105,13 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if c.Database == "" {
 		config.Path, auditConfig.Dir = filepath.Join(c.Data, DatabaseFile), c.Data
 	}
-	db, err := sqlstore.Open(ctx, config)
+	db, advisories, err := openStores(ctx, c, config)
 	if err != nil {
 		return nil, err
 	}
 	auditLog, err := sqlstore.OpenAudit(auditConfig)
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	var advisories store.Store = db
-	if c.Database == "" {
-		if advisories, err = openAdvisories(ctx, c); err != nil {
-			return nil, errors.Join(err, auditLog.Close(), db.Close())
-		}
+		return nil, errors.Join(err, c.closeStores(db, advisories))
 	}
 	e := &Engine{
 		config:  c,
@@ -159,11 +153,43 @@ func (e *Engine) Close() error {
 		}
 	}
 	e.images.CloseIdle()
-	err := errors.Join(e.audit.Close(), e.store.Close())
-	if e.config.Database == "" {
-		err = errors.Join(err, e.advisories.Close())
+	return errors.Join(e.audit.Close(), e.config.closeStores(e.store, e.advisories))
+}
+
+// openStores opens the store, and beside it that of advisories: another one when both are
+// files, else the same.
+func openStores(ctx context.Context, c Config, config sqlstore.Config) (db, advisories store.Store, err error) {
+	if c.Database != "" {
+		db, err = sqlstore.Open(ctx, config)
+		return db, db, err
 	}
-	return err
+	var failed error
+	var opening sync.WaitGroup
+	opening.Go(func() { advisories, failed = openAdvisories(ctx, c) })
+	db, err = sqlstore.Open(ctx, config)
+	opening.Wait()
+	switch {
+	case err == nil && failed == nil:
+		return db, advisories, nil
+	case err == nil:
+		return nil, nil, errors.Join(failed, db.Close())
+	case failed == nil:
+		err = errors.Join(err, advisories.Close())
+	}
+	return nil, nil, err // that of the advisories would say the same again
+}
+
+// closeStores closes what openStores opened, side by side.
+func (c Config) closeStores(db, advisories store.Store) error {
+	if c.Database != "" {
+		return db.Close()
+	}
+	var failed error
+	var closing sync.WaitGroup
+	closing.Go(func() { failed = advisories.Close() })
+	err := db.Close()
+	closing.Wait()
+	return errors.Join(err, failed)
 }
 
 // Refresh reads an image because somebody asks for it. When that fails but

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -99,5 +101,26 @@ func TestRemovedInOrder(t *testing.T) {
 		if len(got) != len(added) || !slices.IsSorted(got) {
 			t.Fatalf("removed %q, want all, in order", got)
 		}
+	}
+}
+
+// TestOpenFails: what cannot be opened is said once, whichever of the two files it is.
+func TestOpenFails(t *testing.T) {
+	for _, file := range []string{DatabaseFile, AdvisoryFile} {
+		dir := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(dir, file, "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Open(t.Context(), Config{Data: dir})
+		if dossier.KindOf(err) != dossier.KindInvalid || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s is a directory: %v", file, err)
+		}
+	}
+	data := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(data, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), Config{Data: data}); err == nil || strings.Contains(err.Error(), "\n") {
+		t.Errorf("the data directory is a file: %v", err)
 	}
 }
