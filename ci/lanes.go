@@ -75,7 +75,7 @@ func allLanes() []lane {
 		}},
 		{"peers", []step{
 			{name: "skopeo", dir: "e2e", argv: with(goTest, "./peers/..."), env: static,
-				reads: testEvents, needs: []need{skopeo, umoci, gpg}},
+				reads: testEvents, needs: []need{skopeo, umoci, gpg, engines}},
 			{name: "registry", dir: "e2e/conformance", argv: with(goTest, "./..."), env: with(static, "DOSSIER_REQUIRE_S3=1"),
 				reads: testEvents, needs: []need{skopeo, postgres, strace, containerd, engines}},
 			{name: "log", dir: "e2e/tessera", argv: with(goTest, "./..."), env: static, reads: testEvents},
