@@ -140,3 +140,29 @@ func TestFirstBytes(t *testing.T) {
 		})
 	}
 }
+
+// TestOtherAlgorithm begins an upload for one algorithm and ends it with another, which
+// fails the first time: the upload is as it was.
+func TestOtherAlgorithm(t *testing.T) {
+	for _, body := range []string{"abc", strings.Repeat("abc", 1<<20)} { // short, and held
+		for begun, ended := range map[string]string{dossier.SHA512: dossier.SHA256, dossier.SHA256: dossier.SHA512} {
+			l := newLab(t, nil)
+			begin := func() string {
+				return l.want(t, http.StatusAccepted, "", http.MethodPost, "/v2/app/blobs/uploads/?digest-algorithm="+begun, nil).header.Get("Location")
+			}
+			h := dossier.Digest(ended + ":").NewHash()
+			h.Write([]byte(body))
+			tail := "?digest=" + string(dossier.FromHash(ended, h))
+			for _, end := range []func(location string){
+				func(location string) {
+					l.want(t, http.StatusCreated, "", http.MethodPut, location+tail, []byte(body))
+				},
+				func(location string) { l.want(t, http.StatusNoContent, "", http.MethodDelete, location, nil) },
+			} {
+				location := begin()
+				l.want(t, http.StatusRequestedRangeNotSatisfiable, "RANGE_INVALID", http.MethodPut, location+tail, []byte(body), "Content-Range: 5-7")
+				end(location)
+			}
+		}
+	}
+}

@@ -189,7 +189,7 @@ type UploadWriter interface {
 	HoldUpload(ctx context.Context, path, id, holder string, now, until time.Time) (Upload, error)
 	// RenewUpload lets who holds an upload hold it longer. KindConflict: holder does not.
 	RenewUpload(ctx context.Context, id, holder string, until time.Time) error
-	// SaveUpload keeps Key, Token, Size, Hash and ExpiresAt of an upload that u.Holder
+	// SaveUpload keeps Key, Token, Size, Algorithm, Hash and ExpiresAt of an upload that u.Holder
 	// holds, and lets go of it. KindConflict: u.Holder does not hold it.
 	SaveUpload(ctx context.Context, u Upload) error
 	// EndUpload removes an upload. KindConflict: holder does not hold it.

@@ -29,7 +29,7 @@ RETURNING ` + uploadColumns
 	renewUpload = `UPDATE upload SET held_until = $3 WHERE id = $1 AND holder = $2`
 
 	saveUpload = `
-UPDATE upload SET token = $3, size = $4, hash = $5, expires_at = $6, key = $7, holder = '', held_until = 0
+UPDATE upload SET token = $3, size = $4, hash = $5, expires_at = $6, key = $7, algorithm = $8, holder = '', held_until = 0
 WHERE id = $1 AND holder = $2`
 
 	endUpload = `DELETE FROM upload WHERE id = $1 AND holder = $2`
@@ -96,7 +96,7 @@ func (t *tx) RenewUpload(ctx context.Context, id, holder string, until time.Time
 // SaveUpload implements [store.UploadWriter].
 func (t *tx) SaveUpload(ctx context.Context, u store.Upload) error {
 	const op = "keeping upload"
-	return t.changeUpload(ctx, op, u.ID, saveUpload, u.Holder, u.Token, u.Size, u.Hash, micros(u.ExpiresAt), u.Key)
+	return t.changeUpload(ctx, op, u.ID, saveUpload, u.Holder, u.Token, u.Size, u.Hash, micros(u.ExpiresAt), u.Key, u.Algorithm)
 }
 
 // EndUpload implements [store.UploadWriter].

@@ -278,7 +278,7 @@ func uploadsHaveOneHolder(t *testing.T, s store.Store) {
 			t.Errorf("%s by who lost it: %v", name, err)
 		}
 	}
-	u.Holder, u.Token, u.Size, u.Hash = "two", []byte("token"), 5, []byte("hash")
+	u.Holder, u.Token, u.Size, u.Algorithm, u.Hash = "two", []byte("token"), 5, dossier.SHA512, []byte("hash")
 	update(t, s, func(tx store.Tx) error {
 		if err := tx.RenewUpload(ctx, u.ID, "two", minute(30)); err != nil {
 			return err
