@@ -26,6 +26,8 @@ type checkpointer struct {
 	quit   chan struct{}
 	done   sync.WaitGroup
 
+	copying sync.Mutex // held while pages are copied
+
 	mu   sync.Mutex
 	salt [8]byte // of the log that next is about
 	next int64   // how many pages the log has when it is time
@@ -97,8 +99,18 @@ func (c *checkpointer) loop(ctx context.Context) {
 	}
 }
 
+// alone runs f while nothing is copied: SQLite lets one copy at a time, and tells another
+// at once that it is busy.
+func (c *checkpointer) alone(f func() error) error {
+	c.copying.Lock()
+	defer c.copying.Unlock()
+	return f()
+}
+
 // copy copies what it can without keeping anybody.
 func (c *checkpointer) copy(ctx context.Context) error {
+	c.copying.Lock()
+	defer c.copying.Unlock()
 	var busy, logged, copied int64
 	if err := c.db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &logged, &copied); err != nil {
 		return err

@@ -75,7 +75,7 @@ func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, erro
 		return newCheckpointer(ctx, copyDB, log, c.CheckpointPages, c.Logger)
 	}
 	if e.writer, err = newWriter(ctx, writeDB, newSQLiteConn(conn), e.session, copier); err != nil {
-		return nil, errors.Join(engineError(opOpen, c.Path, err), conn.Close(), readDB.Close(), writeDB.Close())
+		return nil, errors.Join(engineError(opOpen, c.Path, err), conn.Close(), copyDB.Close(), readDB.Close(), writeDB.Close())
 	}
 	return e, nil
 }

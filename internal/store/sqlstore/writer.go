@@ -206,7 +206,7 @@ func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
 
 // begin begins a transaction.
 func (w *writer) begin(ctx context.Context) error {
-	if err := w.syncer.recover(func() error { return w.conn.checkpoint(ctx) }); err != nil {
+	if err := w.syncer.recover(func() error { return w.copier.alone(func() error { return w.conn.checkpoint(ctx) }) }); err != nil {
 		return err
 	}
 	return w.conn.do(ctx, "BEGIN IMMEDIATE")
