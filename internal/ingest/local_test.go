@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,11 +106,11 @@ func TestLocalWayIsTheLongWay(t *testing.T) {
 // countedStore is a store that counts what writes to it.
 type countedStore struct {
 	store.Store
-	updates int
+	updates atomic.Int64
 }
 
 func (s *countedStore) Update(ctx context.Context, f func(store.Tx) error) error {
-	s.updates++
+	s.updates.Add(1)
 	return s.Store.Update(ctx, f)
 }
 
@@ -135,13 +136,13 @@ func TestKnownLocalImageIsNotWritten(t *testing.T) {
 	if err := testimage.WriteLayout(dir, "1", content); err != nil {
 		t.Fatal(err)
 	}
-	updates := func() int {
-		before := counted.updates
+	updates := func() int64 {
+		before := counted.updates.Load()
 		if _, err := w.ingest.Inspect(t.Context(), dossier.LayoutPrefix+dir+":1", true); err != nil {
 			t.Fatal(err)
 		}
 		w.now = w.now.Add(time.Hour)
-		return counted.updates - before
+		return counted.updates.Load() - before
 	}
 	if n := updates(); n == 0 {
 		t.Fatal("what was learnt is not written")
