@@ -71,7 +71,7 @@ func (p *program) remote() (Answerer, error) {
 const leanHeap = 80
 
 // leanList is the same for the list of a cluster, which is the most that a command holds.
-const leanList = 60
+const leanList = 50
 
 func (p *program) keepHeapLean() { p.growHeapBy(leanHeap) }
 
@@ -127,7 +127,9 @@ func (p *program) openEngine(ctx context.Context) (*server.Engine, error) {
 	if err := p.checkStore(); err != nil {
 		return nil, err
 	}
-	return server.Open(ctx, p.trusting(p.engineConfig()))
+	c := p.trusting(p.engineConfig())
+	c.Readers = runtime.GOMAXPROCS(0) // each has a cache of 2 MB, and no more are quicker
+	return server.Open(ctx, c)
 }
 
 // checkStore returns an error when nothing says where the store is.

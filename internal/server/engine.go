@@ -38,8 +38,9 @@ import (
 type Config struct {
 	Data     string // directory of the embedded store
 	Database string // postgres://..., instead of the embedded one
-	// CheckpointPages is that of [sqlstore.Config].
+	// CheckpointPages and Readers are those of [sqlstore.Config], MaxReaders there.
 	CheckpointPages int
+	Readers         int
 	Offline         bool // no network: what is stored is all there is
 	PlainHTTP       []string
 	RegistryCA      string
@@ -101,7 +102,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, auditConfig := sqlstore.Config{URL: c.Database, CheckpointPages: c.CheckpointPages, Now: c.Now, Logger: c.Logger}, sqlstore.AuditConfig{URL: c.Database}
+	config, auditConfig := sqlstore.Config{URL: c.Database, CheckpointPages: c.CheckpointPages, MaxReaders: c.Readers, Now: c.Now, Logger: c.Logger}, sqlstore.AuditConfig{URL: c.Database}
 	if c.Database == "" {
 		config.Path, auditConfig.Dir = filepath.Join(c.Data, DatabaseFile), c.Data
 	}
