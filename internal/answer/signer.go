@@ -50,16 +50,20 @@ func (s *survey) signersOf(on dossier.Digest, signed []signedBy) []found {
 	if s.policy.Trust == nil {
 		return []found{{value: "not verified: no trust policy is configured", grade: dossier.GradeClaimed, cites: cites}}
 	}
-	d, ref, ok := s.decision(s.policy.Trust, on, evidence)
-	if !ok {
+	all := s.judge(s.policy.Trust, on, evidence)
+	if len(all) == 0 {
 		return []found{{value: "not verified: no repository is known in which it lies", grade: dossier.GradeClaimed, cites: cites}}
 	}
-	s.rejudged = append(s.rejudged, s.changed(d, ref, on, evidence, cites)...)
-	if !d.Verified || len(d.Counted) == 0 {
-		return []found{{value: fmt.Sprintf("not verified (%s): %s", d.Code, d.Reason), grade: dossier.GradeClaimed, cites: cites}}
+	s.rejudged = append(s.rejudged, s.changed(all, on, evidence, cites)...)
+	if !all.signed() {
+		return all.unsigned(cites)
+	}
+	var trials []trust.Trial
+	for _, j := range all {
+		trials = append(trials, j.Trials...)
 	}
 	var out []found
-	for _, t := range d.Trials {
+	for _, t := range trials {
 		if !t.Verified {
 			continue
 		}
@@ -74,17 +78,23 @@ func (s *survey) signersOf(on dossier.Digest, signed []signedBy) []found {
 
 // changed says what came of the image before the policy changed, and what changed about
 // it, when that makes a difference.
-func (s *survey) changed(now trust.Decision, ref dossier.Reference, on dossier.Digest, evidence []trust.Evidence, cites []cite) []found {
+func (s *survey) changed(now verdict, on dossier.Digest, evidence []trust.Evidence, cites []cite) []found {
 	if s.policy.TrustBefore == nil {
 		return nil
 	}
-	before, _, ok := s.decision(s.policy.TrustBefore, on, evidence)
-	if !ok || before.Verified == now.Verified && before.Code == now.Code && slices.Equal(before.Counted, now.Counted) {
+	before := s.judge(s.policy.TrustBefore, on, evidence)
+	if len(before) == 0 {
 		return nil
 	}
-	was := fmt.Sprintf("not verified (%s)", before.Code)
-	if before.Verified {
-		was = before.Reason
+	a, b := before.worst(), now.worst()
+	if a.Verified == b.Verified && a.Code == b.Code && slices.Equal(before.counted(), now.counted()) {
+		return nil
+	}
+	was, ref := fmt.Sprintf("not verified (%s)", a.Code), b.ref
+	if a.Verified {
+		was = a.Reason
+	} else if b.Verified {
+		ref = a.ref
 	}
 	why := strings.Join(trust.Changes(s.policy.TrustBefore, s.policy.Trust, ref), "; ")
 	return []found{{
@@ -114,17 +124,78 @@ func (t *Trusted) Policy() (now, before *trust.Policy, since time.Time) {
 	return t.now, t.before, t.since
 }
 
-// decision judges by the first repository that a rule speaks of, which it returns.
-func (s *survey) decision(policy *trust.Policy, on dossier.Digest, evidence []trust.Evidence) (d trust.Decision, ref dossier.Reference, ok bool) {
+// verdict is what comes of an image in each repository that a rule of the trust policy speaks
+// of, the first found first.
+type verdict []judged
+
+// judged is what comes of it in one.
+type judged struct {
+	ref dossier.Reference
+	trust.Decision
+}
+
+// judge judges an image in all repositories in which it was found. Those where whatever is
+// signed is taken ask for nobody, and those that no rule speaks of say nothing: they count
+// where there are no others.
+func (s *survey) judge(policy *trust.Policy, on dossier.Digest, evidence []trust.Evidence) verdict {
+	var all, rest verdict
 	for _, n := range s.Names {
 		r, err := dossier.ParseReference(n.Name + "@" + string(on))
 		if err != nil {
 			continue
 		}
-		d, ok = policy.Judge(r, on, evidence, s.pin(r), s.AsOf), true
-		if ref = r; d.Code != trust.CodeNoRule {
-			return d, ref, true
+		j := judged{r, policy.Judge(r, on, evidence, s.pin(r), s.AsOf)}
+		switch {
+		case j.Code == trust.CodeNoRule && len(rest) > 0:
+		case j.Code == trust.CodeNoRule:
+			rest = verdict{j}
+		case j.Verified && !j.signed():
+			rest = verdict{j}
+		default:
+			all = append(all, j)
 		}
 	}
-	return d, ref, ok
+	if len(all) == 0 {
+		return rest
+	}
+	return all
+}
+
+func (j judged) signed() bool { return j.Verified && len(j.Counted) > 0 }
+
+// signed reports whether the image is signed for each of the repositories: whoever may push
+// to one of them does not sign for the others.
+func (v verdict) signed() bool {
+	return !slices.ContainsFunc(v, func(j judged) bool { return !j.signed() })
+}
+
+// worst returns the first that does not verify, or else the first.
+func (v verdict) worst() judged {
+	return v[max(0, slices.IndexFunc(v, func(j judged) bool { return !j.Verified }))]
+}
+
+// counted returns all who signed.
+func (v verdict) counted() []string {
+	var out []string
+	for _, j := range v {
+		out = append(out, j.Counted...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// unsigned says what came of it; of several repositories in each.
+func (v verdict) unsigned(cites []cite) []found {
+	var out []found
+	for _, j := range v {
+		text := fmt.Sprintf("not verified (%s): %s", j.Code, j.Reason)
+		if j.signed() {
+			text = j.Reason
+		}
+		if len(v) > 1 {
+			text = "in " + trust.Scope(j.ref) + ": " + text
+		}
+		out = append(out, found{value: text, grade: dossier.GradeClaimed, cites: cites})
+	}
+	return out
 }

@@ -112,8 +112,10 @@ func (p *program) trustUnpinCommand() *cobra.Command {
 		Use:   "unpin REPOSITORY",
 		Short: "Take back who is pinned as the signer of a repository",
 		Long: `Take back who is pinned as the signer of a repository. Why is recorded, and stays in the log
-beside the pin. Whoever is named by firstUse does not count there from then on, until who signs
-next is pinned.`,
+beside the pin. Whoever is named by firstUse does not count there from then on, until dossier
+verify --trust finds who signs there now, and pins that. Nothing else pins there any more, neither
+a server nor a command that reads images for an answer; and who was unpinned is not pinned again
+unless dossier verify is told so by --pin-again.`,
 		Example: `  dossier trust unpin registry.example/shop/api --reason "new release key, see ticket 12"`,
 		Args:    oneArg("a REPOSITORY"),
 		RunE:    func(cmd *cobra.Command, args []string) error { return p.unpin(cmd.Context(), args[0], reason) },

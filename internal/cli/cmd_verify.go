@@ -35,6 +35,7 @@ type verifyFlags struct {
 	predicate       string
 	ignoreLog       bool
 	lookaside       string
+	pinAgain        bool
 }
 
 func (v *verifyFlags) register(f *pflag.FlagSet) {
@@ -47,6 +48,7 @@ func (v *verifyFlags) register(f *pflag.FlagSet) {
 	f.StringVar(&v.root, "trusted-root", "", "`file` trusted_root.json: certificate authorities, logs and timestamp authorities")
 	f.StringVar(&v.predicate, "type", "", "`URI` of the predicate that must be stated; \"signature\": the artifact itself must be signed")
 	f.StringVar(&v.lookaside, "lookaside", "", "`URL` (file, http, https) below which signatures by OpenPGP lie")
+	f.BoolVar(&v.pinAgain, "pin-again", false, "with --trust: pin whoever signed also where dossier trust unpin took back that very pin")
 	f.BoolVar(&v.ignoreLog, "ignore-log", false, "take what is in no transparency log, although the trusted root names logs")
 }
 
@@ -182,7 +184,7 @@ func (v *verifyFlags) verification() (server.Verification, error) {
 		if err != nil {
 			return server.Verification{}, err
 		}
-		return server.Verification{Judge: policy.Decide, Lookaside: policy.Lookaside}, nil
+		return server.Verification{Judge: policy.Decide, Lookaside: policy.Lookaside, PinAgain: v.pinAgain}, nil
 	}
 	terms, err := v.terms()
 	if err != nil {

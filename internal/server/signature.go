@@ -5,11 +5,14 @@ package server
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/image"
 	"dossier.dev/dossier/internal/ingest"
+	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/trust"
 )
 
@@ -22,6 +25,8 @@ type Verification struct {
 	// Lookaside returns where signatures by OpenPGP lie that are not in the registry, or
 	// ""; nil: nowhere.
 	Lookaside func(dossier.Reference) string
+	// PinAgain lets a signer be pinned who was unpinned in that repository.
+	PinAgain bool
 }
 
 // VerifyImage reads what is signed about an image in its registry, and judges it. The
@@ -43,12 +48,32 @@ func (e *Engine) VerifyImage(ctx context.Context, name string, v Verification) (
 		if err != nil || d.Pin == nil || !d.Pin.Made {
 			return d, err
 		}
+		if err := e.refuseUnpinned(ctx, &d, v.PinAgain); err != nil || d.Pin == nil {
+			return d, err
+		}
 		kept, err := e.pinSigner(ctx, d.Pin.SignerPin)
 		if err != nil || kept == d.Pin.SignerPin {
 			return d, err
 		}
 		pin = &kept // somebody else was first
 	}
+}
+
+// refuseUnpinned takes back the pin that a decision makes of somebody who was unpinned in that
+// repository, unless that is wanted.
+func (e *Engine) refuseUnpinned(ctx context.Context, d *trust.Decision, again bool) error {
+	if again {
+		return nil
+	}
+	var was []string
+	err := e.store.View(ctx, func(r store.Reader) (err error) {
+		was, err = unpinned(ctx, r, d.Pin.Scope)
+		return err
+	})
+	if err == nil && slices.Contains(was, d.Pin.Signer) {
+		d.RefusePin(fmt.Sprintf("%s signed it, and was unpinned for %s: dossier verify --pin-again pins it there all the same", d.Pin.Signer, d.Pin.Scope))
+	}
+	return err
 }
 
 // judgeImage is VerifyImage, and keeps nothing.

@@ -61,17 +61,26 @@ func (e *Engine) keepPin(ctx context.Context, tx store.Tx, p dossier.SignerPin) 
 	if err != nil {
 		return kept, err
 	}
-	kept, made, err := tx.PinSigner(ctx, p)
-	if err != nil || !made {
+	// The row keeps others waiting, and the facts are what counts: a row that was taken away
+	// makes nobody the first again, and one that no fact speaks of pins nobody.
+	listed, _, err := tx.PinSigner(ctx, p)
+	if err != nil {
 		return kept, err
 	}
-	// The facts are what counts: a row that was taken away makes nobody the first again.
 	said, _, err := signerPin(ctx, tx, p.Scope)
 	if err != nil {
 		return kept, err
 	}
+	if kept = p; said != nil {
+		kept = *said
+	}
+	if listed != kept {
+		if err := tx.PutSignerPin(ctx, kept); err != nil {
+			return kept, err
+		}
+	}
 	if said != nil {
-		return *said, tx.PutSignerPin(ctx, *said)
+		return kept, nil
 	}
 	if _, _, err := tx.Record(ctx, s); err != nil {
 		return kept, err
@@ -79,9 +88,34 @@ func (e *Engine) keepPin(ctx context.Context, tx store.Tx, p dossier.SignerPin) 
 	return kept, e.config.outbox().All(ctx, tx)
 }
 
+// unpinned returns who was ever unpinned in a repository, once for each time.
+func unpinned(ctx context.Context, r store.FactReader, scope string) (signers []string, err error) {
+	pinned := map[dossier.Digest]string{} // by fact
+	for f, err := range r.Chain(ctx, dossier.ScopeSubject(scope)) {
+		if err != nil {
+			return nil, err
+		}
+		var pin dossier.SignerPin
+		var back dossier.RetractionBody
+		switch f.Kind {
+		case dossier.FactPin:
+			err = json.Unmarshal(f.Body, &pin)
+			pinned[f.ID] = pin.Signer
+		case dossier.FactRetraction:
+			err = json.Unmarshal(f.Body, &back)
+			signers = append(signers, pinned[back.Fact])
+		}
+		if err != nil {
+			return nil, &dossier.Error{Kind: dossier.KindCorrupt, Op: "reading pinned signer", Subject: scope, Err: err}
+		}
+	}
+	return signers, nil
+}
+
 // pinFirst pins who signed an image, where the trust policy takes the first and nobody is
 // pinned: in the repository that the evidence was read of, and in no other that has the image
-// too. Whoever may push to one does not decide who signs in another.
+// too. Whoever may push to one does not decide who signs in another. Where somebody was
+// unpinned it pins nobody: the old signature is still there, and is read again and again.
 func (e *Engine) pinFirst(ctx context.Context, tx store.Tx, name string, on dossier.Digest, evidence []trust.Evidence) error {
 	policy, _, _ := e.Trusted.Policy()
 	if policy == nil || dossier.IsLocal(name) {
@@ -96,14 +130,17 @@ func (e *Engine) pinFirst(ctx context.Context, tx store.Tx, name string, on doss
 	if err != nil || pin != nil {
 		return err
 	}
+	if was, err := unpinned(ctx, tx, trust.Scope(ref)); err != nil || len(was) > 0 {
+		return err
+	}
 	if d := policy.Decide(ref, on, evidence, nil, e.config.Now()); d.Pin != nil && d.Pin.Made {
 		_, err = e.keepPin(ctx, tx, d.Pin.SignerPin)
 	}
 	return err
 }
 
-// UnpinSigner takes back who is pinned for a repository, for a reason that is recorded. Who
-// signs there next is pinned then. KindInvalid: without a reason. KindNotFound: nobody is pinned.
+// UnpinSigner takes back who is pinned for a repository, for a reason that is recorded. From
+// then on only VerifyImage pins there, and that signer only by [Verification].PinAgain. KindInvalid: without a reason. KindNotFound: nobody is pinned.
 func (e *Engine) UnpinSigner(ctx context.Context, scope, reason string) (was dossier.SignerPin, err error) {
 	const op = "unpinning a signer"
 	if reason == "" {

@@ -30,13 +30,11 @@ func parsePattern(text string) (pattern, error) {
 	if !ok || host != "*" && host != "**" && host != "localhost" && !strings.ContainsAny(host, ".:") {
 		return pattern{}, bad("it names no registry")
 	}
-	if host == "index.docker.io" {
-		host = "docker.io"
-	}
+	host = registry(host)
 	if strings.ContainsAny(path, "@:") {
 		return pattern{}, bad("tags and digests are not compared: an image by digest has no tag")
 	}
-	p := pattern{text, strings.Split(strings.ToLower(host), "."), strings.Split(path, "/")}
+	p := pattern{text, strings.Split(host, "."), strings.Split(path, "/")}
 	for _, label := range append(p.host[:len(p.host):len(p.host)], p.path...) {
 		if label == "" || strings.Contains(label, "*") && label != "*" && label != "**" {
 			return pattern{}, bad("a label is empty, or has a * among letters")
@@ -52,7 +50,33 @@ func (e errorText) Error() string { return string(e) }
 
 // matches reports whether an image is meant. Of ref the tag and the digest do not count.
 func (p pattern) matches(ref dossier.Reference) bool {
-	return labels(p.host, strings.Split(strings.ToLower(ref.Registry), ".")) && labels(p.path, strings.Split(ref.Repository, "/"))
+	host, path := repository(ref)
+	return labels(p.host, strings.Split(host, ".")) && labels(p.path, strings.Split(path, "/"))
+}
+
+// repository returns the registry and the path of an image, the same for all spellings.
+func repository(ref dossier.Reference) (host, path string) {
+	host, path = registry(ref.Registry), ref.Repository
+	if host == dossier.DefaultRegistry && !strings.Contains(path, "/") {
+		path = "library/" + path
+	}
+	return host, path
+}
+
+// registry returns the one spelling of a registry: in lower case, without the port of https,
+// and Docker's by its short name.
+func registry(host string) string {
+	host = strings.ToLower(host)
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		port := strings.TrimLeft(host[i+1:], "0")
+		if host = host[:i]; port != "443" {
+			host += ":" + port
+		}
+	}
+	if host == "index.docker.io" {
+		return dossier.DefaultRegistry
+	}
+	return host
 }
 
 // labels compares label by label, in time that grows with the product of their numbers.

@@ -23,8 +23,10 @@ type Pin struct {
 }
 
 // Scope is what a signer is pinned for: the repository of an image, as patterns compare it.
+// All spellings of a repository are one scope.
 func Scope(ref dossier.Reference) string {
-	return strings.ToLower(ref.Registry) + "/" + ref.Repository
+	host, path := repository(ref)
+	return host + "/" + path
 }
 
 // firstUse takes the setting of that name. KindInvalid: it is no word that is known, or there
@@ -105,6 +107,18 @@ func (a *attempt) firstUse() (string, *fault) {
 	return a.counted, nil
 }
 
+// RefusePin takes back what a decision pins, for a reason: it is as if that signer had not signed.
+func (d *Decision) RefusePin(why string) {
+	if d.Pin == nil || !d.Pin.Made {
+		return
+	}
+	signer := d.Pin.Signer
+	d.Pin, d.Verified, d.Until = nil, false, time.Time{}
+	d.Counted = slices.DeleteFunc(d.Counted, func(s string) bool { return s == signer })
+	d.failNewcomers([]string{signer}, faultf(CodeNotPinned, "%s", why))
+	d.conclude()
+}
+
 // pinFirst pins the one newcomer without whom too few have signed. Others do not count.
 func (d *Decision) pinFirst(t Terms) {
 	if t.Pin != nil && slices.ContainsFunc(t.Signers, func(s Signer) bool { return s.FirstUse }) {
@@ -131,9 +145,14 @@ func (d *Decision) pinFirst(t Terms) {
 		d.Pin = &Pin{SignerPin: dossier.SignerPin{Scope: t.Scope, Signer: fresh[0], Image: d.Asked.Digest, At: dossier.Instant(d.At), Trust: t.Trust}, Made: true}
 		return
 	}
+	d.failNewcomers(fresh, f)
+}
+
+// failNewcomers lets first use fail for signers that could be pinned.
+func (d *Decision) failNewcomers(signers []string, f *fault) {
 	for i := range d.Trials {
 		trial := &d.Trials[i]
-		if trial.newcomer && slices.Contains(fresh, trial.Key) {
+		if trial.newcomer && slices.Contains(signers, trial.Key) {
 			last := &trial.Checks[len(trial.Checks)-1]
 			last.Outcome, last.Code, last.Detail = Failed, f.code, f.detail
 			trial.Verified, trial.Key, trial.Until = false, "", time.Time{}

@@ -269,3 +269,35 @@ func TestFirstUseIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestScope takes spellings of one repository for one, and other repositories for others.
+func TestScope(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"registry.example/shop/api:1", "registry.example/shop/api"},
+		{"Registry.Example/shop/api", "registry.example/shop/api"},
+		{"registry.example:443/shop/api", "registry.example/shop/api"},
+		{"registry.example:0443/shop/api", "registry.example/shop/api"},
+		{"registry.example:5000/shop/api", "registry.example:5000/shop/api"},
+		{"registry.example:4430/shop/api", "registry.example:4430/shop/api"},
+		{"[::1]:443/api", "[::1]/api"},
+		{"[ab::443]/api", "[ab::443]/api"},
+		{"nginx", "docker.io/library/nginx"},
+		{"DOCKER.IO/nginx", "docker.io/library/nginx"},
+		{"docker.io:443/nginx", "docker.io/library/nginx"},
+		{"INDEX.docker.io/library/nginx", "docker.io/library/nginx"},
+		{"Docker.io/shop/api", "docker.io/shop/api"},
+		{"registry.example/nginx", "registry.example/nginx"},
+	} {
+		ref, err := dossier.ParseReference(tt.text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Scope(ref); got != tt.want {
+			t.Errorf("the scope of %s is %s, want %s", tt.text, got, tt.want)
+		}
+		p, err := parsePattern(tt.want)
+		if err == nil && !p.matches(ref) { // else it is no pattern
+			t.Errorf("the pattern %s does not match %s", tt.want, tt.text)
+		}
+	}
+}
