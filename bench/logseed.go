@@ -155,16 +155,16 @@ type logInMemory struct {
 // View implements store.Store.
 func (l *logInMemory) View(_ context.Context, f func(store.Reader) error) error { return f(l) }
 
-// Update implements store.Store.
-func (l *logInMemory) Update(_ context.Context, f func(store.Tx) error) error { return f(l) }
+// UpdateSoon implements store.Store.
+func (l *logInMemory) UpdateSoon(_ context.Context, f func(store.Tx) error) error { return f(l) }
 
-// LogWaiting implements store.LogReader.
-func (l *logInMemory) LogWaiting(context.Context) (bool, error) { return len(l.waiting) > 0, nil }
+// LogHead implements store.LogReader.
+func (l *logInMemory) LogHead(context.Context) (store.LogHead, error) { return l.head, nil }
 
 // LockLog implements store.LogWriter.
 func (l *logInMemory) LockLog(context.Context) (store.LogHead, error) { return l.head, nil }
 
-// Unlogged implements store.LogWriter.
+// Unlogged implements store.LogReader.
 func (l *logInMemory) Unlogged(_ context.Context, limit int) ([]store.LogEntry, error) {
 	return slices.Clone(l.waiting[:min(limit, len(l.waiting))]), nil
 }

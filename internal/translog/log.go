@@ -24,7 +24,7 @@ import (
 const (
 	maxBatch = 4096 // entries of one transaction
 	// pollEvery is how often a log looks for facts of other processes.
-	pollEvery = 100 * time.Millisecond
+	pollEvery = 50 * time.Millisecond
 )
 
 // Config is what a Log is made of. Store, Signer and Key are required.
@@ -89,7 +89,8 @@ func (l *Log) Run(ctx context.Context) error {
 // KindConflict: the log is signed by another key.
 //
 // What is to be written is worked out from what can be read, and written when the log is
-// still as it was: other writers of the store need not wait for hashes.
+// still as it was: other writers of the store need not wait for hashes. It is not waited for
+// the disk: whoever shows a head to the world settles the store first (store.Store.Settle).
 func (l *Log) Append(ctx context.Context) (int, error) {
 	for {
 		var p *step
@@ -101,7 +102,7 @@ func (l *Log) Append(ctx context.Context) (int, error) {
 			return 0, err
 		}
 		moved := false
-		err = l.config.Store.Update(ctx, func(tx store.Tx) (err error) {
+		err = l.config.Store.UpdateSoon(ctx, func(tx store.Tx) (err error) {
 			moved, err = p.write(ctx, tx)
 			return err
 		})

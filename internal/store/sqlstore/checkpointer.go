@@ -33,8 +33,13 @@ type checkpointer struct {
 	next int64   // how many pages the log has when it is time
 }
 
-// restFactor is how many times fewer pages are left to the writer than make up a log.
-const restFactor = 16
+// A log is copied in so many parts, each with an fsync of the database: the disk has less to
+// write at a time, for which all other fsyncs wait. When there is a log's worth of pages, so
+// many times fewer are left to the writer.
+const (
+	copyParts  = 4
+	restFactor = 16
+)
 
 // newCheckpointer starts a checkpointer of a log that is so many pages long. db is its own.
 func newCheckpointer(ctx context.Context, db *sql.DB, log io.ReaderAt, pages int, logger *slog.Logger) *checkpointer {
@@ -73,7 +78,7 @@ func (c *checkpointer) due() bool {
 	pageSize, salt := int64(binary.BigEndian.Uint32(header[8:])), [8]byte(header[16:])
 	c.mu.Lock()
 	if salt != c.salt {
-		c.salt, c.next = salt, c.pages
+		c.salt, c.next = salt, max(1, c.pages/copyParts)
 	}
 	next := c.next
 	c.mu.Unlock()
@@ -118,6 +123,11 @@ func (c *checkpointer) copy(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// Somebody who reads may keep pages from being copied: then it is tried when there is more.
-	c.next = max(c.next, logged, copied) + max(1, c.pages/restFactor)
+	c.next = max(c.next, logged, copied)
+	if c.next < c.pages {
+		c.next += max(1, c.pages/copyParts)
+	} else {
+		c.next += max(1, c.pages/restFactor)
+	}
 	return nil
 }
