@@ -85,7 +85,7 @@ func (s *Stack) Image() Image {
 			image.Packages = append(image.Packages, found)
 		}
 	}
-	image.Packages = sorted(image.Packages)
+	sortFound(image.Packages)
 	// A distribution's package is installed once, however many databases list it.
 	image.Packages = slices.CompactFunc(image.Packages, func(a, b Found) bool { return a.ofDistribution() && a.key() == b.key() })
 	return image
@@ -292,7 +292,10 @@ func (t *tree) walk(p string) string {
 			at = cleanName(path.Dir(at))
 			continue
 		}
-		next := path.Join(at, name)
+		next := name
+		if at != "" {
+			next = at + "/" + name
+		}
 		target, ok := t.links[next]
 		if !ok || hops >= maxHops || len(rest) > maxParts {
 			at = next

@@ -57,7 +57,7 @@ func (s *Stack) Summary(facts []dossier.Digest, c Command) (dossier.Contents, []
 
 // Where returns the path of the file that tells of a package, and behind "!/"
 // the path within it when it is an archive. It is cut to what a database takes.
-func (f Found) Where() string {
+func (f *Found) Where() string {
 	p := f.Path
 	if f.Inner != "" {
 		p += "!/" + f.Inner
@@ -156,19 +156,24 @@ func (s *Stack) nodeDir(word, working string) (string, bool) {
 	}
 }
 
-// sorted returns packages of an image in their order. They are large: their places are
-// sorted first.
-func sorted(packages []Found) []Found {
-	order := make([]*Found, len(packages))
-	for i := range packages {
-		order[i] = &packages[i]
+// sortFound puts packages of an image in their order. They are large: their places are
+// sorted first, and each is moved once.
+func sortFound(packages []Found) {
+	order := make([]int32, len(packages)) // which is to be at each place
+	for i := range order {
+		order[i] = int32(i)
 	}
-	slices.SortFunc(order, compareFound)
-	out := make([]Found, len(order))
-	for i, f := range order {
-		out[i] = *f
+	slices.SortFunc(order, func(a, b int32) int { return compareFound(&packages[a], &packages[b]) })
+	for begin := range order {
+		first := packages[begin]
+		at := int32(begin)
+		for order[at] != int32(begin) {
+			from := order[at]
+			packages[at] = packages[from]
+			order[at], at = at, from
+		}
+		packages[at], order[at] = first, at
 	}
-	return out
 }
 
 // compareFound orders packages of an image.

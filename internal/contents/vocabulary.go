@@ -15,14 +15,16 @@ import (
 func (i Image) All() []dossier.PackageAt {
 	installed := map[string]*dossier.Package{}
 	out := make([]dossier.PackageAt, len(i.Packages))
-	for n, f := range i.Packages {
+	for n := range i.Packages {
+		f := &i.Packages[n]
 		out[n] = dossier.PackageAt{Package: f.vocabulary(i.Distribution), Layer: f.Layer, Path: f.Where()}
 		if f.ofDistribution() && installed[f.Name] == nil {
 			owner := out[n].Package
 			installed[f.Name] = &owner
 		}
 	}
-	for n, f := range i.Packages {
+	for n := range i.Packages {
+		f := &i.Packages[n]
 		if f.Owner != "" {
 			out[n].Owner = installed[f.Owner]
 		}
@@ -31,7 +33,7 @@ func (i Image) All() []dossier.PackageAt {
 }
 
 // vocabulary returns the package with all that advisories ask of it.
-func (f Found) vocabulary(d *dossier.Distribution) dossier.Package {
+func (f *Found) vocabulary(d *dossier.Distribution) dossier.Package {
 	p := dossier.Package{
 		PURL: f.PURL, Type: f.Type, Ecosystem: f.Ecosystem, Name: f.Name, Version: f.Version, Arch: f.Arch,
 		Source: f.Source, SourceVersion: f.SourceVersion, Module: f.Module, Vendor: f.Vendor, Program: f.Program,
