@@ -58,7 +58,7 @@ func TestDamageSeenBySend(t *testing.T) {
 	}
 	for name, harm := range damage {
 		t.Run(name, func(t *testing.T) {
-			l := newLab(t, nil)
+			l := newLab(t, noRows)
 			d := dossier.FromBytes(text)
 			push := func() {
 				l.want(t, http.StatusCreated, "", http.MethodPost, "/v2/a/blobs/uploads/?digest="+string(d), text)
@@ -157,7 +157,7 @@ func (s streams) Open(ctx context.Context, key string, offset, length int64) (io
 // gets what it should.
 func TestPullOpensOnce(t *testing.T) {
 	var opened atomic.Int64
-	l := newLab(t, func(c *registry.Config) { c.Blobs = streams{c.Blobs, &opened} })
+	l := newLab(t, func(c *registry.Config) { c.Blobs, c.MaxSmall = streams{c.Blobs, &opened}, -1 })
 	text := []byte("some text that lies in an object")
 	d := dossier.FromBytes(text)
 	l.want(t, http.StatusCreated, "", http.MethodPost, "/v2/a/blobs/uploads/?digest="+string(d), text)

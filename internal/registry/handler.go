@@ -13,6 +13,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob"
 	"dossier.dev/dossier/internal/registry/access"
+	"dossier.dev/dossier/internal/registry/small"
 	"dossier.dev/dossier/internal/registry/upstream"
 	"dossier.dev/dossier/internal/store"
 )
@@ -21,6 +22,7 @@ import (
 const (
 	MaxManifest = 4 << 20   // bytes
 	MaxBlob     = 256 << 30 // bytes, unless Config says otherwise
+	MaxSmall    = small.Max // bytes
 	MaxPage     = 1000      // entries of one page of a list
 	MaxRequests = 1024      // at the same time, unless Config says otherwise
 
@@ -78,6 +80,7 @@ type Config struct {
 	Now    func() time.Time // nil: time.Now
 
 	MaxBlob     int64 // 0: the constant of that name, as with all below
+	MaxSmall    int64 // how large a blob is at most that lies in a row of the database; negative: none does
 	MaxRequests int
 	UploadLife  time.Duration
 	// ReadTimeout is MaxReadTimeout at most: an upload is held for a minute after
@@ -116,11 +119,13 @@ func New(ctx context.Context, c Config) (*Handler, error) {
 		c.Now = time.Now
 	}
 	c.MaxBlob = cmp.Or(c.MaxBlob, MaxBlob)
+	c.MaxSmall = min(cmp.Or(c.MaxSmall, MaxSmall), MaxSmall)
 	c.MaxRequests = cmp.Or(c.MaxRequests, MaxRequests)
 	c.Lease = cmp.Or(c.Lease, Lease)
 	c.UploadLife = cmp.Or(c.UploadLife, UploadLife)
 	c.ReadTimeout = min(cmp.Or(c.ReadTimeout, ReadTimeout), MaxReadTimeout)
 	c.WriteTimeout = cmp.Or(c.WriteTimeout, WriteTimeout)
+	c.Blobs = small.Over(c.Blobs, c.Store)
 	h := &Handler{config: c, slots: make(chan struct{}, c.MaxRequests)}
 	var name string
 	err := c.Store.Update(ctx, func(tx store.Tx) (err error) {

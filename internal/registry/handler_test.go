@@ -40,6 +40,9 @@ func newLab(t testing.TB, change func(*registry.Config)) *lab {
 	return newLabOn(t, sqlstore.Config{Path: sqltest.File(t)}, change)
 }
 
+// noRows lets all blobs lie in files.
+func noRows(c *registry.Config) { c.MaxSmall = -1 }
+
 // newLabOn is newLab on a given database.
 func newLabOn(t testing.TB, config sqlstore.Config, change func(*registry.Config)) *lab {
 	t.Helper()

@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -90,11 +91,19 @@ func (l Local) PutBlob(ctx context.Context, path string, d dossier.Digest, from 
 	if err != nil {
 		return err
 	}
+	start, err := io.ReadAll(io.LimitReader(from, MaxSmall+1))
+	if err != nil {
+		return fmt.Errorf("reading bytes for blob %s: %w", d, err)
+	}
+	coming := int64(-1)
+	if len(start) <= MaxSmall {
+		coming = int64(len(start))
+	}
 	w := &writing{Handler: l.h, upload: store.Upload{Repository: path, Algorithm: d.Algorithm()}}
-	if err := w.open(ctx); err != nil {
+	if err := w.open(ctx, c, coming); err != nil {
 		return err
 	}
-	from = io.LimitReader(from, l.h.config.MaxBlob+1)
+	from = io.LimitReader(io.MultiReader(bytes.NewReader(start), from), l.h.config.MaxBlob+1)
 	if w.other != nil {
 		from = io.TeeReader(from, w.other)
 	}

@@ -55,7 +55,7 @@ func (l *lab) keys(t *testing.T) int {
 // TestQuota pushes until a quota is full: what is refused is told why, and its bytes
 // do not stay.
 func TestQuota(t *testing.T) {
-	l := newLab(t, nil)
+	l := newLab(t, noRows)
 	l.quotas(t, dossier.Quota{Prefix: "team", Limit: 1100})
 	one, two := bytes.Repeat([]byte("1"), 1000), bytes.Repeat([]byte("2"), 1000)
 	put := func(repository string, content []byte) answer {
@@ -119,7 +119,7 @@ func TestManyPushersOneQuota(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			const pushers, size, fit = 50, 1000, 20
-			l := newLabOn(t, open(t), nil)
+			l := newLabOn(t, open(t), noRows)
 			l.quotas(t, dossier.Quota{Prefix: "team", Limit: fit*size + size/2})
 			statuses := make([]int, pushers)
 			var group sync.WaitGroup

@@ -4,6 +4,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha512"
@@ -17,6 +18,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob"
+	"dossier.dev/dossier/internal/registry/small"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -27,17 +29,18 @@ type writing struct {
 	upload store.Upload
 	blob   blob.Writer
 	other  hash.Hash // of upload.Algorithm; nil: SHA-256, or not known from the start
-	first  bool      // of an upload without bytes, which nobody holds: see claim
+	unheld bool      // nobody holds the upload: see claim
 }
 
-// shortBody is how many bytes may come to an upload that has none before it is held.
+// shortBody is how many bytes may come to an upload before it is held.
 const shortBody = 1 << 20
 
-// write opens the upload that a request is about. A short body that is the first of its
-// upload goes to a key that nobody else knows, so that the upload need not be held while
-// it comes, only claimed when it has come: that saves a transaction.
+// write opens the upload that a request is about. When it has no bytes yet, or only such
+// as lie in its row, those of a short body go to a key that nobody else knows or to memory.
+// So the upload need not be held while they come, only claimed when they have come: that
+// saves a transaction.
 func (c *call) write(ctx context.Context) (*writing, error) {
-	if c.r.ContentLength <= 0 || c.r.ContentLength > shortBody {
+	if c.r.ContentLength < 0 || c.r.ContentLength > shortBody {
 		return c.hold(ctx)
 	}
 	var u store.Upload
@@ -48,26 +51,24 @@ func (c *call) write(ctx context.Context) (*writing, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.Token != nil || u.Holder != "" {
+	_, inRow := small.Content(u.Token)
+	if u.Token != nil && !inRow || u.Holder != "" {
 		return c.hold(ctx)
 	}
-	w := &writing{Handler: c.Handler, upload: u, first: true}
+	w := &writing{Handler: c.Handler, upload: u, unheld: true}
 	w.upload.Holder = rand.Text()
-	if c.Kind == KindUploadEnd {
-		w.upload.Algorithm = c.Digest.Algorithm() // all bytes come with this request
-	}
-	return w, w.open(ctx)
+	return w, w.open(ctx, c, c.r.ContentLength)
 }
 
 // claim holds an upload for the rest of a transaction, if it is not held since long. When
 // somebody else was quicker, what they wrote is the upload, and what came here is nothing.
 func (w *writing) claim(ctx context.Context, tx store.Tx) error {
-	if !w.first {
+	if !w.unheld {
 		return nil
 	}
 	now := w.now()
 	u, err := tx.HoldUpload(ctx, w.upload.Repository, w.upload.ID, w.upload.Holder, now, now.Add(holdFor))
-	if err == nil && u.Token != nil {
+	if err == nil && !bytes.Equal(u.Token, w.upload.Token) {
 		err = fault(CodeUploadInvalid, "another request has written to it meanwhile; ask where the upload stands, and go on from there")
 	}
 	return when(when(err, dossier.KindNotFound, CodeUploadUnknown), dossier.KindConflict, CodeUploadInvalid)
@@ -91,10 +92,7 @@ func (c *call) hold(ctx context.Context) (*writing, error) {
 	if err != nil {
 		return nil, when(when(err, dossier.KindNotFound, CodeUploadUnknown), dossier.KindConflict, CodeUploadInvalid)
 	}
-	if w.upload.Token == nil && c.Kind == KindUploadEnd {
-		w.upload.Algorithm = c.Digest.Algorithm() // all bytes come with this request
-	}
-	err = w.open(ctx)
+	err = w.open(ctx, c, c.r.ContentLength)
 	if dossier.KindOf(err) == dossier.KindNotFound {
 		// A crash came between the blob and its row.
 		return nil, errors.Join(fault(CodeUploadUnknown, "what was uploaded is gone; begin anew"), w.end(ctx))
@@ -105,17 +103,28 @@ func (c *call) hold(ctx context.Context) (*writing, error) {
 	return w, nil
 }
 
-// open opens the blob where the upload stands. An attempt that left no token
-// left nothing, so each has a key of its own.
-func (w *writing) open(ctx context.Context) (err error) {
+// open opens the blob where the upload stands, to which so many bytes come; negative: it is
+// not known. An attempt that left no token left nothing, so each has a key of its own.
+func (w *writing) open(ctx context.Context, c *call, coming int64) (err error) {
 	u := &w.upload
+	content, inRow := small.Content(u.Token)
+	anew := u.Token == nil || inRow
+	if anew && coming >= 0 && int64(len(content))+coming <= w.config.MaxSmall {
+		u.Key, w.blob = "", small.NewWriter(content)
+		return nil
+	}
+	if u.Token == nil && c.Kind == KindUploadEnd {
+		u.Algorithm = c.Digest.Algorithm() // all bytes come with this request
+	}
 	if u.Algorithm == dossier.SHA512 {
 		w.other = sha512.New()
 	}
-	if u.Token == nil {
+	if anew {
 		u.Key = blob.NewKey()
-		w.blob, err = w.config.Blobs.Create(ctx, u.Key)
-		return err
+		if w.blob, err = w.config.Blobs.Create(ctx, u.Key); err != nil {
+			return err
+		}
+		return w.moveOut(ctx, content)
 	}
 	if w.other != nil {
 		if err := w.other.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.Hash); err != nil {
@@ -124,6 +133,28 @@ func (w *writing) open(ctx context.Context) (err error) {
 	}
 	w.blob, err = w.config.Blobs.Resume(ctx, u.Key, u.Token)
 	return err
+}
+
+// moveOut begins a blob that grows too large for a row with what was in it.
+func (w *writing) moveOut(ctx context.Context, content []byte) error {
+	if len(content) == 0 {
+		return nil
+	}
+	if w.other != nil {
+		w.other.Write(content)
+	}
+	if _, err := w.blob.Append(ctx, bytes.NewReader(content)); err != nil {
+		return errors.Join(err, w.blob.Abort(context.WithoutCancel(ctx)))
+	}
+	return nil
+}
+
+// inRow returns the bytes of a blob that lies in a row.
+func (w *writing) inRow() (content []byte, ok bool) {
+	if m, ok := w.blob.(*small.Writer); ok {
+		return m.Bytes(), true
+	}
+	return nil, false
 }
 
 // take appends the body of a request. When the client fails, what it had sent is
@@ -141,7 +172,7 @@ func (w *writing) take(ctx context.Context, c *call) error {
 	in := c.r.Body.(*body)
 	in.left = w.config.MaxBlob - w.upload.Size
 	defer in.rest()
-	if w.upload.ID != "" && !w.first {
+	if w.upload.ID != "" && !w.unheld {
 		in.beat = w.renewal(ctx)
 	}
 	from := io.Reader(gathered{in})
@@ -224,7 +255,7 @@ func (w *writing) save(ctx context.Context) error {
 		}
 		return tx.SaveUpload(ctx, u)
 	})
-	if err != nil && w.first {
+	if err != nil && w.unheld {
 		return errors.Join(err, w.forget(ctx, token))
 	}
 	return when(err, dossier.KindConflict, CodeUploadInvalid)
@@ -232,6 +263,9 @@ func (w *writing) save(ctx context.Context) error {
 
 // forget removes bytes that were suspended and that no upload names.
 func (w *writing) forget(ctx context.Context, token []byte) error {
+	if _, ok := w.inRow(); ok {
+		return nil
+	}
 	b, err := w.config.Blobs.Resume(ctx, w.upload.Key, token)
 	if err != nil {
 		return err
@@ -292,6 +326,7 @@ func (w *writing) finish(ctx context.Context, c *call) error {
 	if got != want {
 		return errors.Join(wrongDigest(want, got), w.discard(ctx))
 	}
+	content, inRow := w.inRow()
 	kept, lost := false, false
 	err = w.config.Store.Update(ctx, func(tx store.Tx) (err error) {
 		if err := w.claim(ctx, tx); err != nil {
@@ -303,7 +338,13 @@ func (w *writing) finish(ctx context.Context, c *call) error {
 		if _, err := tx.PutRepository(ctx, w.upload.Repository, at); err != nil {
 			return err
 		}
-		if kept, err = tx.PutBlob(ctx, store.Blob{Digest: want, Key: w.upload.Key, Size: size}); err != nil {
+		b := store.Blob{Digest: want, Key: w.upload.Key, Size: size}
+		if inRow {
+			kept, err = putSmall(ctx, tx, b, content)
+		} else {
+			kept, err = tx.PutBlob(ctx, b)
+		}
+		if err != nil {
 			return err
 		}
 		if err := tx.LinkBlob(ctx, w.upload.Repository, want, at, at.Add(w.config.Lease)); err != nil {
@@ -319,23 +360,47 @@ func (w *writing) finish(ctx context.Context, c *call) error {
 		return errors.Join(err, w.discard(ctx))
 	}
 	if lost {
-		return errors.Join(err, w.config.Blobs.Delete(context.WithoutCancel(ctx), w.upload.Key))
+		return errors.Join(err, w.remove(context.WithoutCancel(ctx)))
 	}
 	if err != nil {
 		// Whether the row was written may not be known: the bytes stay.
 		return when(err, dossier.KindConflict, CodeUploadInvalid)
 	}
 	if !kept { // the same bytes were there
-		if err := w.config.Blobs.Delete(context.WithoutCancel(ctx), w.upload.Key); err != nil {
+		if err := w.remove(context.WithoutCancel(ctx)); err != nil {
 			w.config.Logger.WarnContext(ctx, "a blob that nobody needs could not be removed", "key", w.upload.Key, "error", err)
 		}
 	}
 	return nil
 }
 
+// putSmall keeps a blob in a row, unless its bytes are kept already.
+func putSmall(ctx context.Context, tx store.Tx, b store.Blob, content []byte) (kept bool, err error) {
+	if b.Key, err = tx.PutSmallBlob(ctx, content); err != nil {
+		return false, err
+	}
+	if kept, err = tx.PutBlob(ctx, b); err != nil || kept {
+		return kept, err
+	}
+	return false, tx.DeleteSmallBlob(ctx, b.Key)
+}
+
+// remove removes committed bytes that no row names.
+func (w *writing) remove(ctx context.Context) error {
+	if _, ok := w.inRow(); ok {
+		return nil // the transaction that would have kept them did not
+	}
+	return w.config.Blobs.Delete(ctx, w.upload.Key)
+}
+
 // hashAgain reads a blob whose digest has another algorithm than the upload was
 // said to.
 func (w *writing) hashAgain(ctx context.Context, want dossier.Digest) (dossier.Digest, error) {
+	if content, ok := w.inRow(); ok {
+		h := want.NewHash()
+		h.Write(content)
+		return dossier.FromHash(want.Algorithm(), h), nil
+	}
 	from, err := w.config.Blobs.Open(ctx, w.upload.Key, 0, -1)
 	if err != nil {
 		return "", err
@@ -352,7 +417,7 @@ func (w *writing) hashAgain(ctx context.Context, want dossier.Digest) (dossier.D
 func (w *writing) discard(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 	defer cancel()
-	return errors.Join(w.config.Blobs.Delete(ctx, w.upload.Key), w.end(ctx))
+	return errors.Join(w.remove(ctx), w.end(ctx))
 }
 
 func wrongDigest(want, got dossier.Digest) error {

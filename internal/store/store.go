@@ -5,7 +5,10 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"strconv"
+	"strings"
 	"time"
 
 	"dossier.dev/dossier"
@@ -335,17 +338,43 @@ type BlobWriter interface {
 	// first key given for a digest stays, unless its bytes are known to be
 	// damaged: then they are condemned. kept reports whether it is this key now.
 	PutBlob(ctx context.Context, b Blob) (kept bool, err error)
+	// PutSmallBlob keeps bytes in a row, and returns a key for it (IsSmallKey) that no
+	// other bytes ever have.
+	PutSmallBlob(ctx context.Context, content []byte) (key string, err error)
+	// DeleteSmallBlob removes the row of a key, if it is there. KindInvalid: it is no such key.
+	DeleteSmallBlob(ctx context.Context, key string) error
 }
 
 // BlobReader reads where the bytes of a digest lie.
 type BlobReader interface {
 	// Blob returns the record of d, or KindNotFound.
 	Blob(ctx context.Context, d dossier.Digest) (Blob, error)
+	// SmallBlob returns the bytes in the row of a key. KindNotFound. KindInvalid: it is
+	// no such key.
+	SmallBlob(ctx context.Context, key string) ([]byte, error)
+}
+
+// smallPrefix begins the keys of blobs that lie in rows. No other key has it.
+const smallPrefix = "row-"
+
+// SmallKey returns the key of the bytes in a row.
+func SmallKey(id int64) string { return fmt.Sprintf("%s%016x", smallPrefix, uint64(id)) }
+
+// IsSmallKey reports whether the bytes of a key lie in a row of the database.
+func IsSmallKey(key string) bool { return strings.HasPrefix(key, smallPrefix) }
+
+// ParseSmallKey returns the row of a key. KindInvalid: it is not one that SmallKey gives.
+func ParseSmallKey(key string) (id int64, err error) {
+	n, err := strconv.ParseUint(strings.TrimPrefix(key, smallPrefix), 16, 63)
+	if err != nil || SmallKey(int64(n)) != key {
+		return 0, dossier.Errorf(dossier.KindInvalid, "reading key", key, "it is not the key of a row")
+	}
+	return int64(n), nil
 }
 
 // Blob says where the bytes of a digest lie.
 type Blob struct {
 	Digest dossier.Digest
-	Key    string
+	Key    string // in the blob store, or of a row: IsSmallKey
 	Size   int64
 }

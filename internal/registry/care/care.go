@@ -13,6 +13,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob"
 	"dossier.dev/dossier/internal/config"
+	"dossier.dev/dossier/internal/registry/small"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -69,6 +70,9 @@ func New(c Config) (*Collector, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Blobs != nil {
+		c.Blobs = small.Over(c.Blobs, c.Store)
 	}
 	p := &c.Policy
 	p.Lease = cmp.Or(p.Lease, DefaultLease)

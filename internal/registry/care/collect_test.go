@@ -20,7 +20,11 @@ import (
 
 // TestBlobLife follows a blob that no manifest comes to need, to its end and back.
 func TestBlobLife(t *testing.T) {
-	w := newWorld(t)
+	t.Run("in its place", func(t *testing.T) { testBlobLife(t, newWorld(t)) })
+	t.Run("in a row", func(t *testing.T) { testBlobLife(t, newWorldOn(t, engines[0].config(t), inRows)) })
+}
+
+func testBlobLife(t *testing.T, w *world) {
 	d := w.upload("a", "some text")
 	other := w.upload("b", "some text")
 	w.pass(registry.Lease/2 + time.Second)

@@ -45,7 +45,7 @@ func TestInterleavings(t *testing.T) {
 			for seed := range seeds {
 				for name, policy := range map[string]config.Care{"no rules": {}, "no tag, no stay": untagged()} {
 					t.Run(fmt.Sprintf("%d %s", seed, name), func(t *testing.T) {
-						interleave(t, engine.config(t), uint64(seed), policy)
+						interleave(t, engine.config(t), uint64(seed), policy, seed%2 == 1)
 					})
 				}
 			}
@@ -71,14 +71,14 @@ const (
 	lease   = 24 * time.Hour
 )
 
-func interleave(t *testing.T, c sqlstore.Config, seed uint64, policy config.Care) {
+func interleave(t *testing.T, c sqlstore.Config, seed uint64, policy config.Care, rows bool) {
 	p := &play{
-		world: newWorldOn(t, c), stage: newStage(seed), rules: len(policy.Retention) > 0,
+		world: newWorldOn(t, c, func(w *world) { w.rows = rows }), stage: newStage(seed), rules: len(policy.Retention) > 0,
 		clients: 4,
 	}
 	staged, blobs := stagedStore{p.store, p.stage}, stagedBlobs{p.blobs, p.stage}
 	var err error
-	p.handler, err = registry.New(t.Context(), registry.Config{Store: staged, Blobs: blobs, Name: host, Now: p.clock, Lease: lease})
+	p.handler, err = registry.New(t.Context(), registry.Config{Store: staged, Blobs: blobs, Name: host, Now: p.clock, Lease: lease, MaxSmall: p.maxSmall()})
 	if err != nil {
 		t.Fatal(err)
 	}

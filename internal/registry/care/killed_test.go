@@ -49,6 +49,7 @@ type site struct {
 	Path, URL string    // of the database
 	Dir       string    // of the blobs
 	Bucket    s3.Config // of the blobs, when there is no Dir
+	Rows      bool      // blobs lie in rows
 }
 
 func (s site) open() (store.Store, blob.Store, error) {
@@ -195,6 +196,11 @@ func TestCollectorKilled(t *testing.T) {
 				return site{Path: engines[0].config(t).Path, Dir: filepath.Join(t.TempDir(), "blobs")}
 			}
 		}},
+		{"SQLite and its rows", false, func(*testing.T) func(*testing.T) site {
+			return func(t *testing.T) site {
+				return site{Path: engines[0].config(t).Path, Dir: filepath.Join(t.TempDir(), "blobs"), Rows: true}
+			}
+		}},
 		{"PostgreSQL and S3", true, func(t *testing.T) func(*testing.T) site {
 			bucket := s3test.Start(t).Bucket(t, "blobs")
 			n := 0
@@ -207,11 +213,15 @@ func TestCollectorKilled(t *testing.T) {
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			next := s.site(t)
-			points := killedWorld{site: next(t)}.collect(t, 0)
+			first := next(t)
+			points := killedWorld{site: first}.collect(t, 0)
 			for _, want := range []string{
 				"takeAway: before", "takeAway: written", "takeAway: committed", "purge: before bytes", "purge: bytes deleted",
 				"purge: committed", "putBack: written", "lease: committed", "schedule: written", "orphans: before bytes", "orphans: bytes deleted",
 			} {
+				if first.Rows && strings.HasPrefix(want, "purge: b") {
+					continue // rows are deleted by a transaction
+				}
 				if !strings.Contains("\n"+strings.Join(points, "\n")+"\n", "\n"+want+"\n") {
 					t.Errorf("no collection comes by %q: %q", want, points)
 				}
@@ -244,7 +254,7 @@ func (k *killedWorld) openWorld(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	k.world = newWorldWith(t, db, blobs)
+	k.world = newWorldWith(t, db, blobs, func(w *world) { w.rows = k.Rows })
 }
 
 // collect has a collector killed at a point (0: none), checks what is left, and collects what

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/registry/care"
+	"dossier.dev/dossier/internal/registry/small"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/store/sqlstore"
 	"dossier.dev/dossier/internal/store/sqlstore/sqltest"
@@ -40,6 +42,7 @@ type world struct {
 	t     testing.TB
 	store store.Store
 	blobs blob.Store
+	rows  bool // blobs lie in rows
 	url   string
 
 	mu  sync.Mutex
@@ -59,7 +62,13 @@ var engines = []struct {
 
 func newWorld(t testing.TB) *world { return newWorldOn(t, engines[0].config(t)) }
 
-func newWorldOn(t testing.TB, c sqlstore.Config) *world { return newWorldIn(t, c, onDisk(t)) }
+func newWorldOn(t testing.TB, c sqlstore.Config, change ...func(*world)) *world {
+	return newWorldIn(t, c, onDisk(t), change...)
+}
+
+// inRows lets the blobs of a world lie in rows of the database. Else each is in its place, as
+// large ones are.
+func inRows(w *world) { w.rows = true }
 
 // storages are the blob stores on which tests run.
 var storages = []struct {
@@ -95,9 +104,12 @@ func onDisk(t testing.TB) blob.Store {
 }
 
 // newWorldIn is newWorld with a given database and place of blobs.
-func newWorldIn(t testing.TB, c sqlstore.Config, files blob.Store) *world {
+func newWorldIn(t testing.TB, c sqlstore.Config, files blob.Store, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{t: t, now: start}
+	for _, f := range change {
+		f(w)
+	}
 	c.Now = w.clock
 	db, err := sqlstore.Open(t.Context(), c)
 	if err != nil {
@@ -108,9 +120,12 @@ func newWorldIn(t testing.TB, c sqlstore.Config, files blob.Store) *world {
 }
 
 // newWorldWith is newWorld with stores that are open. The database goes by the time of day.
-func newWorldWith(t testing.TB, db store.Store, files blob.Store) *world {
+func newWorldWith(t testing.TB, db store.Store, files blob.Store, change ...func(*world)) *world {
 	t.Helper()
 	w := &world{t: t, now: time.Now()}
+	for _, f := range change {
+		f(w)
+	}
 	w.serve(db, files)
 	return w
 }
@@ -120,7 +135,10 @@ func (w *world) serve(db store.Store, files blob.Store) {
 	t := w.t
 	t.Helper()
 	w.store, w.blobs = db, files
-	handler, err := registry.New(t.Context(), registry.Config{Store: db, Blobs: files, Name: host, Now: w.clock})
+	if w.rows {
+		w.blobs = listed{small.Over(files, db), db}
+	}
+	handler, err := registry.New(t.Context(), registry.Config{Store: db, Blobs: files, Name: host, Now: w.clock, MaxSmall: w.maxSmall()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +150,53 @@ func (w *world) serve(db store.Store, files blob.Store) {
 			t.Error(err)
 		}
 	})
+}
+
+// maxSmall is the Config.MaxSmall of a registry.
+func (w *world) maxSmall() int64 {
+	if w.rows {
+		return registry.MaxSmall
+	}
+	return -1
+}
+
+// listed lists what lies in rows, too.
+type listed struct {
+	blob.Store
+	rows store.Store
+}
+
+// List implements blob.Store.
+func (l listed) List(ctx context.Context, after string) iter.Seq2[blob.Info, error] {
+	return func(yield func(blob.Info, error) bool) {
+		for info, err := range l.Store.List(ctx, after) {
+			if !yield(info, err) {
+				return
+			}
+		}
+		const ids = 300 // more than any test makes
+		var keys []string
+		err := l.rows.View(ctx, func(r store.Reader) error {
+			for id := range int64(ids) {
+				_, err := r.SmallBlob(ctx, store.SmallKey(id))
+				if err == nil {
+					keys = append(keys, store.SmallKey(id))
+				} else if dossier.KindOf(err) != dossier.KindNotFound {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil || slices.Contains(keys, store.SmallKey(ids-1)) {
+			yield(blob.Info{}, fmt.Errorf("listing rows up to %d: %w", ids, err))
+			return
+		}
+		for _, key := range keys {
+			if !yield(blob.Info{Key: key}, nil) {
+				return
+			}
+		}
+	}
 }
 
 func (w *world) clock() time.Time {

@@ -99,6 +99,8 @@ type scrub struct {
 	beat func(context.Context) error
 	pace pace
 	last error // by which a blob could not be read
+	// placed: a blob was found in the place of the blobs, or that is known to be right.
+	placed bool
 	// found waits to be written down: a transaction for each blob would burden the
 	// database when there are many small ones.
 	found []Check
@@ -156,7 +158,8 @@ func (s *scrub) check(ctx context.Context, b store.BlobState) error {
 		return err
 	}
 	damage, err := s.compare(ctx, b.Blob)
-	if err == nil && damage == Missing && s.Blobs == 0 {
+	inPlace := !store.IsSmallKey(b.Key)
+	if err == nil && damage == Missing && inPlace && !s.placed {
 		err = s.rightPlace(ctx, b.Blob) // nothing was found there yet
 	}
 	if ctx.Err() != nil || dossier.KindOf(err) == dossier.KindConflict || errors.Is(err, errPlace) {
@@ -166,7 +169,7 @@ func (s *scrub) check(ctx context.Context, b store.BlobState) error {
 		s.Failed, s.last = s.Failed+1, err
 		return nil
 	}
-	s.Blobs++
+	s.Blobs, s.placed = s.Blobs+1, s.placed || inPlace
 	s.found = append(s.found, Check{Registry: s.config.Registry, Blob: b.Blob, At: s.now(), Damage: damage})
 	if damage == "" && len(s.found) < scrubPage {
 		return nil

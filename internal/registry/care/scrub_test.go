@@ -21,6 +21,7 @@ import (
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/blob"
 	"dossier.dev/dossier/internal/config"
+	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/registry/care"
 	"dossier.dev/dossier/internal/store"
 )
@@ -245,8 +246,11 @@ func (c *countingBlobs) Open(ctx context.Context, key string, offset, length int
 // TestScrubOfAnotherPlace checks that where there is nothing at all, nothing is
 // called damaged: a disk that is not mounted comes back.
 func TestScrubOfAnotherPlace(t *testing.T) {
-	w := newWorld(t)
-	d := w.upload("a", "some text")
+	w := newWorldOn(t, engines[0].config(t), inRows)
+	d := w.upload("a", strings.Repeat("some text", registry.MaxSmall))
+	for i := range 5 {
+		w.upload("a", fmt.Sprint("some text in a row ", i))
+	}
 	w.pass(care.DefaultScrubAge)
 	empty := onDisk(t)
 	_, err := w.collector(config.Care{}, func(c *care.Config) { c.Blobs = empty }).Scrub(t.Context())
@@ -255,6 +259,29 @@ func TestScrubOfAnotherPlace(t *testing.T) {
 	}
 	if len(w.damage()) > 0 || !w.there("a", d) {
 		t.Error("a blob is called damaged")
+	}
+}
+
+// TestScrubOfRows finds a row that is gone. The blob is whole again when somebody pushes it.
+func TestScrubOfRows(t *testing.T) {
+	w := newWorldOn(t, engines[0].config(t), inRows)
+	gone, whole := w.upload("a", "no bytes"), w.upload("a", "all is well")
+	if err := w.blobs.Delete(t.Context(), w.keyOf(gone)); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.do(http.MethodGet, "/v2/a/blobs/"+string(gone), ""); a.status != http.StatusNotFound {
+		t.Errorf("GET of what is gone: %d %s", a.status, a.body)
+	}
+	w.pass(care.DefaultScrubAge)
+	if got, want := w.scrub(), (care.Scrubbed{Blobs: 2, Bytes: 11, Damaged: 0}); got != want {
+		t.Errorf("scrubbed %+v, want %+v: the damage was seen before", got, want)
+	}
+	if diff := cmp.Diff(map[dossier.Digest]string{gone: care.Missing}, w.damage()); diff != "" {
+		t.Errorf("damage (-want +got):\n%s", diff)
+	}
+	w.upload("a", "no bytes")
+	if len(w.damage()) > 0 || !w.there("a", gone) || !w.there("a", whole) {
+		t.Errorf("after it was pushed again: damage %v", w.damage())
 	}
 }
 

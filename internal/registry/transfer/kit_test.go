@@ -38,7 +38,7 @@ type lab struct {
 	blobs string // directory
 }
 
-func newLab(t testing.TB, config sqlstore.Config) *lab {
+func newLab(t testing.TB, config sqlstore.Config, change ...func(*registry.Config)) *lab {
 	t.Helper()
 	dir := t.TempDir()
 	if config.Path == "" && config.URL == "" {
@@ -52,10 +52,14 @@ func newLab(t testing.TB, config sqlstore.Config) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := registry.New(t.Context(), registry.Config{
+	c := registry.Config{
 		Store: db, Blobs: blobs, Name: host, Now: func() time.Time { return now },
 		Fixed: func(_, tag string) bool { return strings.Count(tag, ".") == 2 },
-	})
+	}
+	for _, f := range change {
+		f(&c)
+	}
+	h, err := registry.New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/registry/transfer"
 	"dossier.dev/dossier/internal/store/sqlstore"
 	"dossier.dev/dossier/internal/testimage"
@@ -157,7 +158,7 @@ func TestExportSelection(t *testing.T) {
 // TestExportOfDamage has the registry's own bytes damaged: they are not written out
 // as what they are not.
 func TestExportOfDamage(t *testing.T) {
-	l := newLab(t, sqlstore.Config{})
+	l := newLab(t, sqlstore.Config{}, func(c *registry.Config) { c.MaxSmall = -1 })
 	s, c := sampleRoot(t)
 	if r := l.load(t.Context(), s.dir, nil); r.err != nil {
 		t.Fatal(r.err)

@@ -24,6 +24,10 @@ RETURNING digest, key, size`
 UPDATE blob SET key = $2, size = $3, stored_at = $4, checked_at = $4, damage = '', damaged_at = 0 WHERE digest = $1`
 
 	blobByDigest = `SELECT digest, key, size FROM blob WHERE digest = $1`
+
+	putSmallBlob    = `INSERT INTO small_blob (content) VALUES ($1) RETURNING id`
+	smallBlob       = `SELECT content FROM small_blob WHERE id = $1`
+	deleteSmallBlob = `DELETE FROM small_blob WHERE id = $1`
 )
 
 func scanBlob(row scanner, b *store.Blob) error { return row.Scan(&b.Digest, &b.Key, &b.Size) }
@@ -54,4 +58,37 @@ func (r reader) Blob(ctx context.Context, d dossier.Digest) (store.Blob, error) 
 		err = dossier.Errorf(dossier.KindNotFound, op, string(d), "its bytes are not kept")
 	}
 	return b, err
+}
+
+// PutSmallBlob implements [store.BlobWriter].
+func (t *tx) PutSmallBlob(ctx context.Context, content []byte) (string, error) {
+	id, _, err := one(ctx, t.session, "keeping bytes", scanOne[int64], putSmallBlob, append([]byte{}, content...))
+	if err != nil {
+		return "", err
+	}
+	return store.SmallKey(id), nil
+}
+
+// DeleteSmallBlob implements [store.BlobWriter].
+func (t *tx) DeleteSmallBlob(ctx context.Context, key string) error {
+	id, err := store.ParseSmallKey(key)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec(ctx, "deleting bytes", deleteSmallBlob, id)
+	return err
+}
+
+// SmallBlob implements [store.BlobReader].
+func (r reader) SmallBlob(ctx context.Context, key string) ([]byte, error) {
+	const op = "reading bytes"
+	id, err := store.ParseSmallKey(key)
+	if err != nil {
+		return nil, err
+	}
+	content, ok, err := one(ctx, r.session, op, scanOne[[]byte], smallBlob, id)
+	if err == nil && !ok {
+		err = dossier.Errorf(dossier.KindNotFound, op, key, "there is no such row")
+	}
+	return content, err
 }

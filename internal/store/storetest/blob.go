@@ -5,6 +5,7 @@ package storetest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"dossier.dev/dossier"
@@ -12,7 +13,49 @@ import (
 )
 
 func blobCases() []testCase {
-	return []testCase{{"the first key stays", firstKeyStays}, {"many writers of one digest", manyWritersOfBlob}}
+	return []testCase{{"the first key stays", firstKeyStays}, {"many writers of one digest", manyWritersOfBlob}, {"bytes in rows", bytesInRows}}
+}
+
+func bytesInRows(t *testing.T, s store.Store) {
+	put := func(content string) string {
+		return written(t, s, func(tx store.Tx) (string, error) { return tx.PutSmallBlob(t.Context(), []byte(content)) })
+	}
+	get := func(key string) (content []byte, err error) {
+		err = s.View(t.Context(), func(r store.Reader) error { content, err = r.SmallBlob(t.Context(), key); return err })
+		return content, err
+	}
+	remove := func(key string) error {
+		return s.Update(t.Context(), func(tx store.Tx) error { return tx.DeleteSmallBlob(t.Context(), key) })
+	}
+	contents := map[string]string{}
+	for _, content := range []string{"some bytes", "some bytes", "", "\x00\xff"} {
+		key := put(content)
+		if _, ok := contents[key]; ok || !store.IsSmallKey(key) {
+			t.Errorf("key %q: it was given before, or is not one", key)
+		}
+		contents[key] = content
+	}
+	for key, want := range contents {
+		if got, err := get(key); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v, want %q", key, got, err, want)
+		}
+		for range 2 {
+			if err := remove(key); err != nil {
+				t.Error(err)
+			}
+		}
+		_, err := get(key)
+		wantKind(t, err, dossier.KindNotFound)
+	}
+	key := put("the last is gone")
+	if _, again := contents[key]; again {
+		t.Errorf("%s is used again", key)
+	}
+	for _, key := range []string{"", "row-", "row-1", "row-000000000000000G", "row-ffffffffffffffff", strings.Repeat("a", 32)} {
+		_, err := get(key)
+		wantKind(t, err, dossier.KindInvalid)
+		wantKind(t, remove(key), dossier.KindInvalid)
+	}
 }
 
 func firstKeyStays(t *testing.T, s store.Store) {
