@@ -266,8 +266,17 @@ func checkCollected(t *testing.T, host string) {
 	}
 }
 
+// newLargePush is a push whose layer does not fit in a row.
+func newLargePush(random *rand.Rand, tag string) pushed {
+	for {
+		if p := newPush(random, tag); len(p.layer) > 20_000 {
+			return p
+		}
+	}
+}
+
 func newPush(random *rand.Rand, tag string) pushed {
-	layer := make([]byte, 1+random.IntN(300_000))
+	layer := make([]byte, 1+random.IntN(1+random.IntN(2)*300_000+20_000)) // half of them about as large as fits in a row
 	for i := range layer {
 		layer[i] = byte(random.Uint32())
 	}

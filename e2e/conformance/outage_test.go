@@ -40,7 +40,7 @@ func newOutage(t *testing.T, host string) *outage {
 		}
 		return b
 	}
-	o := &outage{host: host, base: "http://" + host + "/v2/" + repository, kept: newPush(random, "kept"), lost: bytesOf(100_000), half: bytesOf(200_000)}
+	o := &outage{host: host, base: "http://" + host + "/v2/" + repository, kept: newLargePush(random, "kept"), lost: bytesOf(100_000), half: bytesOf(200_000)}
 	if err := o.kept.send(t.Context(), host, true); err != nil {
 		t.Fatal(err)
 	}

@@ -150,6 +150,7 @@ func samples() map[string]testimage.Builder {
 		"torn":      shopImage("", `{"name": "shop", "versi`),
 		"env":       testimage.Image{Created: built(), Env: []string{"NGINX_VERSION=1.27.0"}, Layers: baseImage("linux/amd64").Layers},
 		"bare":      testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{"x": testimage.Text("x")}}}},
+		"large":     testimage.Image{Created: built(), Layers: []testimage.Layer{{Uncompressed: true, Files: map[string]testimage.File{"x": testimage.Text(strings.Repeat("no blob this large lies in a row ", 1000))}}}},
 		"hostile": testimage.Image{Created: built(), Labels: map[string]string{
 			ocispec.AnnotationTitle: "evil\x1b[2J\ntitle", ocispec.AnnotationVersion: "1",
 		}},
