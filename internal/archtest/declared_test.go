@@ -106,7 +106,7 @@ func testedCheck(exceptions map[string]string) func(*repository) []string {
 
 // parsers are the packages that parse bytes from outside.
 func parsers() []string {
-	return []string{"", "internal/advisory", "internal/cluster", "internal/contents", "internal/contents/rpmdb", "internal/image", "internal/intoto", "internal/layer", "internal/match", "internal/origin", "internal/registry/access", "internal/translog", "internal/trust", "internal/tuf", "internal/vex"}
+	return []string{"", "internal/advisory", "internal/cluster", "internal/contents", "internal/contents/rpmdb", "internal/form", "internal/image", "internal/intoto", "internal/layer", "internal/match", "internal/origin", "internal/registry/access", "internal/translog", "internal/trust", "internal/tuf", "internal/vex"}
 }
 
 // fuzzCheck returns the check that packages have a fuzz test.

@@ -41,7 +41,7 @@ func allowed() []module {
 		{"golang.org/x/term", []string{"internal/cli"}, nil, "what the terminal can do"},
 		{"golang.org/x/text", []string{"internal/render"}, nil, "how wide a letter is"},
 		{"sigs.k8s.io/yaml", []string{"internal/render"}, nil, "YAML with the names of the JSON form"},
-		{"go.yaml.in/yaml/v3", []string{"internal/cluster", "internal/proof", "internal/config", "internal/registry/access", "internal/trust", "internal/vex"}, nil, "YAML with line numbers, document by document"},
+		{"go.yaml.in/yaml/v3", []string{"internal/cluster", "internal/proof", "internal/config", "internal/form", "internal/registry/access", "internal/trust", "internal/vex"}, nil, "YAML with line numbers, document by document"},
 
 		{"github.com/opencontainers/image-spec", []string{"internal/image", "internal/testimage", "internal/demo"}, []string{"internal/cli", "internal/registry"}, "types of the OCI image specification"},
 		{"github.com/opencontainers/go-digest", []string{"internal/image", "internal/testimage"}, nil, "image-spec's digests"},

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/form"
 	"dossier.dev/dossier/internal/proof"
 	"dossier.dev/dossier/internal/render"
 	"dossier.dev/dossier/internal/server"
@@ -93,7 +94,7 @@ func (p *program) verifyProof(ctx context.Context, v provenFlags, summary summar
 	}
 	believed, err := proof.ParseTrust(b)
 	if err != nil {
-		return err
+		return form.In(v.trust, err)
 	}
 	policy := dossier.FromBytes(b)
 	if b, err = readLimited(v.file, proof.MaxFile); err != nil {

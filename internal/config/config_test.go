@@ -54,12 +54,12 @@ func TestParseFaults(t *testing.T) {
 		text string
 		want []string // parts of the faults, each in one of its own
 	}{
-		{"lisen: a\nregistry:\n  nam: b\n", []string{`line 1: there is no field "lisen"`, `line 3: there is no field "nam"`}},
+		{"lisen: a\nregistry:\n  nam: b\n", []string{`line 1: there is no field "lisen": did you mean "listen"?`, `line 3: there is no field "nam"`}},
 		{"listen: a\nlisten: b\n", []string{"line 2: "}},
-		{"offline: perhaps\nplainHTTP: secret\n", []string{"line 1: want true or false", "line 2: want a list of texts"}},
-		{"tls: secret\n", []string{"line 1: want fields with values"}},
-		{"data: [secret]\n", []string{"line 1: want text"}},
-		{"registry:\n  upstreams:\n  - {name: a, fresh: secret}\n  - {nam: b}\n", []string{"line 3: want a time such as 5m", `line 4: there is no field "nam"`}},
+		{"offline: perhaps\nplainHTTP: secret\n", []string{"line 1: offline: want true or false", "line 2: plainHTTP: want a list of texts"}},
+		{"tls: secret\n", []string{"line 1: tls: want fields with values"}},
+		{"data: [secret]\n", []string{"line 1: data: want text"}},
+		{"registry:\n  upstreams:\n  - {name: a, fresh: secret}\n  - {nam: b}\n", []string{"line 3: registry.upstreams[0].fresh: want a time such as 5m", `line 4: there is no field "nam"`}},
 		{"- secret\n", []string{"line 1: want fields with values"}},
 		{"data: a\n---\ndata: b\n", []string{"more than one document"}},
 		{"data: \"secret\n", []string{"line "}},

@@ -4,7 +4,6 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,10 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"go.yaml.in/yaml/v3"
-
 	"dossier.dev/dossier"
-	"dossier.dev/dossier/internal/pattern"
+	"dossier.dev/dossier/internal/form"
 )
 
 // MaxFile bounds a file, in bytes.
@@ -41,23 +38,10 @@ func Read(path string) (File, error) {
 	}
 	c, err := Parse(text)
 	if err != nil {
-		return File{}, in(path, err)
+		return File{}, form.In(path, err)
 	}
 	c.resolve(filepath.Dir(path))
 	return c, nil
-}
-
-// in says in which file faults were found.
-func in(path string, err error) error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	var list []error
-	for _, err := range joined.Unwrap() {
-		list = append(list, fmt.Errorf("%s: %w", path, err))
-	}
-	return errors.Join(list...)
 }
 
 // resolve makes paths that are not absolute relative to dir.
@@ -96,57 +80,10 @@ func Parse(text []byte) (File, error) {
 	if len(text) > MaxFile {
 		return f, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("the file has more than %d bytes", MaxFile))
 	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	decoder.KnownFields(true)
-	err := decoder.Decode(&f)
-	if errors.Is(err, io.EOF) { // empty
-		return File{}, nil
-	}
-	var faults []error
-	if wrong, ok := errors.AsType[*yaml.TypeError](err); ok {
-		for _, s := range wrong.Errors {
-			faults = append(faults, fault(s))
-		}
-	} else if err != nil {
-		return File{}, fault(err.Error())
-	}
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		faults = append(faults, fault("there is more than one document"))
-	}
-	if len(faults) > 0 {
-		return File{}, errors.Join(faults...)
+	if err := form.Decode(text, &f, op, "docs/spec/config.md says what it may hold"); err != nil {
+		return File{}, err
 	}
 	return f, nil
-}
-
-// The words of the YAML library for what it finds wrong, and ours.
-var (
-	lineWords    = pattern.New(`^(?:yaml: )?(line [0-9]+): (.*)$`)
-	unknownWords = pattern.New(`^field (\S+) not found in type \S+$`)
-	typeWords    = pattern.New("^cannot unmarshal (!!\\S+)(?: `.*`)? into (\\S+)$")
-	typeNames    = map[string]string{
-		"string": "text", "bool": "true or false", "int": "a number", "int64": "a number", "float64": "a number", "time.Duration": "a time such as 5m",
-		"[]string": "a list of texts", "config.Check": "text",
-	}
-)
-
-// fault says in our words what the YAML library found. It leaves values out.
-func fault(s string) error {
-	e := &dossier.Error{Kind: dossier.KindInvalid, Op: "reading the configuration", Hint: "docs/spec/config.md says what it may hold"}
-	if m := lineWords.FindStringSubmatch(s); m != nil {
-		e.Subject, s = m[1], m[2]
-	}
-	if m := unknownWords.FindStringSubmatch(s); m != nil {
-		s = fmt.Sprintf("there is no field %.100q", m[1])
-	} else if m := typeWords.FindStringSubmatch(s); m != nil {
-		want, ok := typeNames[m[2]]
-		if !ok {
-			want = "fields with values"
-		}
-		s = "want " + want
-	}
-	e.Err = errors.New(s)
-	return e
 }
 
 // Environ puts the variables of an environment that settings have over the file.

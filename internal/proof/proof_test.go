@@ -330,7 +330,9 @@ func TestParseTrust(t *testing.T) {
 	const key = "log.example+1d7fd4b0+AQVUiTSBN4GFUnTAjlyFxcuVpfxLPYxOwPFSzHVsSVYl"
 	for text, want := range map[string]string{
 		"":                           "it has no logs",
-		"logs: 3":                    "cannot unmarshal",
+		"logs: 3":                    "line 1: logs: want a list of entries with fields",
+		"logs: [{quorom: 2}]":        `line 1: there is no field "quorom": did you mean "quorum"?`,
+		"logs: []\n---\nlogs: []":    "line 2: there is more than one document",
 		"logs: [{key: x}]":           "logs[0].key",
 		"logs: [{key: " + key + "}]": "logs[0].key", // its hash is another's
 		"logs: [{quorum: 1}]":        "logs[0].key",

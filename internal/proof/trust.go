@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/form"
 	"dossier.dev/dossier/internal/translog"
 )
 
@@ -28,14 +29,15 @@ type TrustedLog struct {
 }
 
 // ParseTrust reads the section "logs" of a trust file (docs/spec/proof.md); other sections are left
-// aside. KindInvalid: it is malformed, or names no log.
+// aside. KindInvalid: it is malformed, has a field that is not known (one that is misspelt would ask for no witness), or names no log.
 func ParseTrust(b []byte) (Trust, error) {
 	const op = "reading the trust file"
 	if len(b) > MaxTrust {
 		return Trust{}, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has %d bytes, MaxTrust is %d", len(b), MaxTrust))
 	}
+	const hint = "a log is trusted by: logs: [{key: NAME+HASH+KEY}]"
 	fail := func(err error) (Trust, error) {
-		return Trust{}, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err, Hint: "a log is trusted by: logs: [{key: NAME+HASH+KEY}]"}
+		return Trust{}, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err, Hint: hint}
 	}
 	var file struct {
 		Logs []struct {
@@ -43,9 +45,10 @@ func ParseTrust(b []byte) (Trust, error) {
 			Witnesses []string `yaml:"witnesses"`
 			Quorum    int      `yaml:"quorum"`
 		} `yaml:"logs"`
+		Others map[string]yaml.Node `yaml:",inline"`
 	}
-	if err := yaml.Unmarshal(b, &file); err != nil {
-		return fail(err)
+	if err := form.Decode(b, &file, op, hint); err != nil {
+		return Trust{}, err
 	}
 	var t Trust
 	for i, l := range file.Logs {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/form"
 	"dossier.dev/dossier/internal/store"
 	"dossier.dev/dossier/internal/trust"
 )
@@ -45,7 +46,7 @@ func readTrust(name string) (policy *trust.Policy, files []string, err error) {
 	policy, err = trust.ParsePolicy(b, named)
 	files = named.read
 	if err != nil {
-		return nil, files, fmt.Errorf("%s: %w", name, err)
+		return nil, files, form.In(name, err)
 	}
 	return policy, files, nil
 }

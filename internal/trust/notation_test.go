@@ -314,7 +314,7 @@ func TestNotationRefused(t *testing.T) {
 		"notation: {}":                                                   "config is missing",
 		"notation: {config: missing}":                                    "missing",
 		"notation: {config: n/truststore}":                               "neither trustpolicy.oci.json nor trustpolicy.json",
-		"notation: {config: n, a: b}":                                    "field a not found",
+		"notation: {config: n, a: b}":                                    "line 1: there is no field \"a\"",
 		"notation: {config: n, crls: [no]}":                              "no",
 		"notation: {config: n, crls: [n/trustpolicy.json]}":              "crls",
 		"notation: {config: n, revocation: always}":                      `revocation is "always"`,

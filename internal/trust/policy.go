@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 	"io/fs"
 	"net/url"
 	"regexp"
@@ -20,6 +19,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/form"
 )
 
 // policyFile is trust.yaml (docs/spec/trust.md).
@@ -113,17 +113,15 @@ const (
 )
 
 // ParsePolicy reads trust.yaml and the files that it names.
-// KindInvalid: with all that is wrong. Errors of files are returned.
+// KindInvalid: all that is wrong, as one joined error.
 func ParsePolicy(b []byte, files Files) (*Policy, error) {
 	const op = "reading trust policy"
 	if len(b) > maxPolicy {
 		return nil, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has %d bytes, at most %d are read", len(b), maxPolicy))
 	}
 	var file policyFile
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	if err := d.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
-		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
+	if err := form.Decode(b, &file, op, "docs/spec/trust.md says what it may hold"); err != nil {
+		return nil, err
 	}
 	r := policyReader{files: files, hash: sha256.New(), roots: map[string]*Root{}, signers: map[string]*Signer{}, members: map[string]member{}, rooted: map[string]dossier.Digest{}}
 	r.hash.Write(b)
@@ -143,7 +141,10 @@ func ParsePolicy(b []byte, files Files) (*Policy, error) {
 		p.places = append(p.places, r.lookaside(fmt.Sprintf("lookaside[%d]", i), f))
 	}
 	if len(r.faults) > 0 {
-		return nil, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: errors.Join(r.faults...)}
+		for i, fault := range r.faults {
+			r.faults[i] = &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: fault}
+		}
+		return nil, errors.Join(r.faults...)
 	}
 	p.Digest = dossier.FromHash(dossier.SHA256, r.hash)
 	for _, name := range sortedKeys(r.members) {

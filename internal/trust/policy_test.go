@@ -65,6 +65,32 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
+// TestPolicyForm: what has not the form of a policy is refused in words of those who write it.
+func TestPolicyForm(t *testing.T) {
+	const where = "reading trust policy line "
+	for _, tt := range []struct{ text, want string }{
+		{"image: []\n", where + `1: there is no field "image": did you mean "images"?`},
+		{"signers:\n  a:\n    kye: a.pub\n", where + `3: there is no field "kye": did you mean "key"?`},
+		{"images:\n  match: [a]\n", where + "2: images: want a list of entries with fields"},
+		{"images:\n- match: docker.io/**\n", where + "2: images[0].match: want a list of texts"},
+		{"images:\n- match: [docker.io/**]\n  signedIdentity: matchExact\n", where + "3: images[0].signedIdentity: want fields with values"},
+		{"images:\n- {match: [a], need: two}\n", where + "2: images[0].need: want a number"},
+		{"images:\n- {match: [a], accept: perhaps}\n", where + "2: images[0].accept: want true or false"},
+		{"signers: [a, b]\n", where + "1: signers: want fields with values"},
+		{"signers:\n  a: {key: a.pub, from: yesterday}\n", where + "2: signers.a.from: want a time such as 2026-01-31T00:00:00Z"},
+		{"roots: {a: [b]}\n", where + "1: roots.a: want text"},
+		{"notation: {crls: a}\n", where + "1: notation.crls: want a list of texts"},
+		{"- images\n", where + "1: want fields with values"},
+		{"images: []\n---\nimages: []\n", where + "2: there is more than one document"},
+		{"signers: {a: b}\nroot: {}\n", where + "1: signers.a: want fields with values\n" + where + `2: there is no field "root": did you mean "roots"?`},
+	} {
+		_, err := ParsePolicy([]byte(tt.text), fstest.MapFS{})
+		if err == nil || err.Error() != tt.want || dossier.KindOf(err) != dossier.KindInvalid || dossier.HintOf(err) == "" {
+			t.Errorf("%q:\n%v, want\n%s", tt.text, err, tt.want)
+		}
+	}
+}
+
 // TestPolicyDecides runs the rules of a policy on one image after another.
 func TestPolicyDecides(t *testing.T) {
 	private, public, err := GenerateKey([]byte("x"))
