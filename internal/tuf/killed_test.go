@@ -4,18 +4,14 @@
 package tuf
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -23,122 +19,26 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/store/mortal"
 	"dossier.dev/dossier/internal/store/sqlstore"
 )
 
-// victimEnv is an environment variable that makes this program a process that kills itself: a victim as
-// JSON.
-const victimEnv = "DOSSIER_TEST_TUF"
-
-func TestMain(m *testing.M) {
-	if text := os.Getenv(victimEnv); text != "" {
-		os.Exit(runVictim(text))
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { mortal.Main(m, victim.work) }
 
 // victim is a process that is killed at one of the points that it comes by.
 type victim struct {
 	Dir      string // that it works in
 	Ceremony string // a step of an owner; empty: it is a server
 	Key      []byte // public, for the step
-	At       int    // the number of the point, from 1; 0: none
 	Now      time.Time
 }
 
-// mortal counts the points by which a process comes.
-type mortal struct {
-	at     int
-	points []string
-}
-
-// point kills the process when its time has come.
-func (m *mortal) point(what string) {
-	if m.points = append(m.points, what); len(m.points) == m.at {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
+// work is the child process.
+func (v victim) work(points *mortal.Points) error {
+	if v.Ceremony != "" {
+		return v.step(Ceremony{Dir: v.Dir, Now: func() time.Time { return v.Now }, point: points.Point})
 	}
-}
-
-// mortalStore has a point before a transaction, within it when all is written, and after it.
-type mortalStore struct {
-	store.Store
-	*mortal
-}
-
-// Update implements store.Store.
-func (s mortalStore) Update(ctx context.Context, f func(store.Tx) error) error {
-	what := caller()
-	s.point(what + ": before")
-	err := s.Store.Update(ctx, func(tx store.Tx) error {
-		err := f(tx)
-		if err == nil {
-			s.point(what + ": written")
-		}
-		return err
-	})
-	if err == nil {
-		s.point(what + ": committed")
-	}
-	return err
-}
-
-// caller returns the method of the Repository that is under way.
-func caller() string {
-	var pcs [32]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
-	for {
-		f, more := frames.Next()
-		if _, method, ok := strings.Cut(f.Function, "tuf.(*Repository)."); ok {
-			method, _, _ = strings.Cut(method, ".")
-			return method
-		}
-		if !more {
-			return "push"
-		}
-	}
-}
-
-// run runs the victim to its end. It returns what it said: the points that it came by, when it lived.
-func (v victim) run(t *testing.T) []string {
-	t.Helper()
-	text, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if v.At > 0 {
-		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() {
-			t.Fatalf("it was not killed: %v\n%s", err, stderr.String())
-		}
-	} else if err != nil {
-		t.Fatalf("%v\n%s", err, stderr.String())
-	}
-	return slices.Collect(strings.Lines(string(out)))
-}
-
-// runVictim is the child process.
-func runVictim(text string) int {
-	var v victim
-	err := json.Unmarshal([]byte(text), &v)
-	m := &mortal{at: v.At}
-	if err == nil && v.Ceremony != "" {
-		err = v.ceremony(m)
-	} else if err == nil {
-		err = v.server(m)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	for _, p := range m.points {
-		fmt.Println("point", p)
-	}
-	return 0
+	return v.server(points)
 }
 
 func (v victim) publication(name string) (p Publication, err error) {
@@ -160,14 +60,14 @@ func (v victim) open(now func() time.Time) (store.Store, *Repository, error) {
 
 // server publishes, signs what moves, renews and rotates. It says what it has acknowledged, and which versions a client could
 // see then.
-func (v victim) server(m *mortal) error {
+func (v victim) server(points *mortal.Points) error {
 	ctx, at := context.Background(), v.Now
 	db, _, err := v.open(func() time.Time { return at })
 	if err != nil {
 		return err
 	}
-	mortal := mortalStore{db, m}
-	r, err := NewRepository(Config{Store: mortal, Registry: testRegistry, Prefixes: []string{testPrefix}, Now: func() time.Time { return at }})
+	watched := mortal.Store{Store: db, Points: points, Of: "tuf.(*Repository)", Else: "push"}
+	r, err := NewRepository(Config{Store: watched, Registry: testRegistry, Prefixes: []string{testPrefix}, Now: func() time.Time { return at }})
 	if err != nil {
 		return err
 	}
@@ -182,7 +82,7 @@ func (v victim) server(m *mortal) error {
 	}
 	push := func(text string) func() error {
 		return func() error {
-			_, err := pushTo(ctx, mortal, testPrefix+"/site", "1", text, at)
+			_, err := pushTo(ctx, watched, testPrefix+"/site", "1", text, at)
 			return err
 		}
 	}
@@ -234,13 +134,7 @@ func TestServerKilled(t *testing.T) {
 	base := t.TempDir()
 	at := time.Now().UTC().Truncate(time.Second)
 	w := prepareVictim(t, base, at)
-	seen := victim{Dir: copyDir(t, base), Now: at}.run(t)
-	var points []string
-	for _, line := range seen {
-		if p, ok := strings.CutPrefix(line, "point "); ok {
-			points = append(points, strings.TrimSpace(p))
-		}
-	}
+	_, points := mortal.Run(t, victim{Dir: copyDir(t, base), Now: at}, 0)
 	for _, want := range []string{"Publish: before", "Publish: written", "Publish: committed", "Step: written", "NewOnlineKey: written", "push: committed"} {
 		if !slices.Contains(points, want) {
 			t.Errorf("it does not come by %q: %q", want, points)
@@ -248,8 +142,9 @@ func TestServerKilled(t *testing.T) {
 	}
 	for i, point := range points {
 		t.Run(fmt.Sprint(i+1, " ", point), func(t *testing.T) {
-			v := victim{Dir: copyDir(t, base), At: i + 1, Now: at}
-			v.check(t, w, v.run(t))
+			v := victim{Dir: copyDir(t, base), Now: at}
+			said, _ := mortal.Run(t, v, i+1)
+			v.check(t, w, said)
 		})
 	}
 }
@@ -316,7 +211,7 @@ func copyDir(t *testing.T, from string) string {
 // check looks at what a victim has left, and goes on from there.
 func (v victim) check(t *testing.T, w *world, said []string) {
 	t.Helper()
-	acknowledged := func(what string) bool { return slices.Contains(said, "ack "+what+"\n") }
+	acknowledged := func(what string) bool { return slices.Contains(said, "ack "+what) }
 	at := v.Now
 	if acknowledged("signed again") {
 		at = at.Add(OnlineLife/2 + 4*time.Hour)
@@ -403,12 +298,7 @@ func (w *world) checkWhole(when string) {
 	}
 }
 
-// ceremony makes one step of an owner.
-func (v victim) ceremony(m *mortal) error {
-	c := Ceremony{Dir: v.Dir, Now: func() time.Time { return v.Now }, point: m.point}
-	return v.step(c)
-}
-
+// step makes one step of an owner.
 func (v victim) step(c Ceremony) error {
 	var err error
 	switch v.Ceremony {
@@ -464,19 +354,19 @@ func TestOwnerKilled(t *testing.T) {
 			}
 		}
 		v.Dir = copyDir(t, base)
-		points := v.run(t)
+		_, points := mortal.Run(t, v, 0)
 		if len(points) < 4 {
 			t.Errorf("%s comes by %q", step, points)
 		}
 		for i, point := range points {
-			t.Run(step+"/"+strings.TrimSpace(point), func(t *testing.T) {
+			t.Run(step+"/"+point, func(t *testing.T) {
 				v := v
-				v.Dir, v.At = copyDir(t, base), i+1
-				v.run(t)
+				v.Dir = copyDir(t, base)
+				mortal.Run(t, v, i+1)
 				checkFiles(t, base, v.Dir)
 				again := Ceremony{Dir: v.Dir, Now: c.Now}
 				err := v.step(again)
-				if strings.HasSuffix(strings.TrimSpace(point), "renamed "+lastFile(step)) {
+				if strings.HasSuffix(point, "renamed "+lastFile(step)) {
 					// It was done: a key that is there already, or a directory that is not empty, is said to be so.
 					if err != nil && dossier.KindOf(err) != dossier.KindConflict {
 						t.Fatal(err)

@@ -4,20 +4,14 @@
 package care_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,20 +23,12 @@ import (
 	"dossier.dev/dossier/internal/config"
 	"dossier.dev/dossier/internal/registry/care"
 	"dossier.dev/dossier/internal/store"
+	"dossier.dev/dossier/internal/store/mortal"
 	"dossier.dev/dossier/internal/store/sqlstore"
 	"dossier.dev/dossier/internal/testimage"
 )
 
-// victimEnv is an environment variable that makes this program a collector that
-// kills itself: a victim as JSON.
-const victimEnv = "DOSSIER_TEST_COLLECTOR"
-
-func TestMain(m *testing.M) {
-	if text := os.Getenv(victimEnv); text != "" {
-		os.Exit(collectUntilKilled(text))
-	}
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { mortal.Main(m, collectUntilKilled) }
 
 // site is where a world lies, for more than one process.
 type site struct {
@@ -65,110 +51,44 @@ func (s site) open() (store.Store, blob.Store, error) {
 	return db, blobs, err
 }
 
-// victim is a process that collects once, and is killed at one of the points that
-// it comes by.
+// victim is a process that collects once.
 type victim struct {
 	site
 	Add time.Duration // to the clock
-	At  int           // the number of the point, from 1; 0: none
 }
 
-// mortal counts the points by which a collection comes: before a transaction, within it when
-// all is written, after it, and before and after bytes are deleted.
-type mortal struct {
-	at     int
-	points []string
-}
-
-// point kills the process when its time has come.
-func (m *mortal) point(what string) {
-	if m.points = append(m.points, what); len(m.points) == m.at {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
-	}
-}
-
-type mortalStore struct {
-	store.Store
-	*mortal
-}
-
-// Update implements store.Store.
-func (s mortalStore) Update(ctx context.Context, f func(store.Tx) error) error {
-	what := caller()
-	s.point(what + ": before")
-	err := s.Store.Update(ctx, func(tx store.Tx) error {
-		err := f(tx)
-		if err == nil {
-			s.point(what + ": written")
-		}
-		return err
-	})
-	if err == nil {
-		s.point(what + ": committed")
-	}
-	return err
-}
-
-// caller returns the method of the Collector that is under way.
-func caller() string {
-	var pcs [32]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
-	for {
-		f, more := frames.Next()
-		if _, method, ok := strings.Cut(f.Function, "care.(*Collector)."); ok {
-			method, _, _ = strings.Cut(method, ".")
-			return method
-		}
-		if !more {
-			return "?"
-		}
-	}
-}
+// collectorType names the points by which a collection comes: before a transaction, within it when all is written, after it,
+// and before and after bytes are deleted.
+const collectorType = "care.(*Collector)"
 
 type mortalBlobs struct {
 	blob.Store
-	*mortal
+	*mortal.Points
 }
 
 // Delete implements blob.Store.
 func (s mortalBlobs) Delete(ctx context.Context, key string) error {
-	what := caller()
-	s.point(what + ": before bytes")
+	what := mortal.Method(collectorType, "?")
+	s.Point(what + ": before bytes")
 	err := s.Store.Delete(ctx, key)
-	s.point(what + ": bytes deleted")
+	s.Point(what + ": bytes deleted")
 	return err
 }
 
-// collectUntilKilled is the child process. When it lives it prints the points that
-// it came by.
-func collectUntilKilled(text string) int {
-	err := func() error {
-		var v victim
-		if err := json.Unmarshal([]byte(text), &v); err != nil {
-			return err
-		}
-		m := &mortal{at: v.At}
-		db, blobs, err := v.open()
-		if err != nil {
-			return err
-		}
-		c, err := care.New(care.Config{
-			Store: mortalStore{db, m}, Blobs: mortalBlobs{blobs, m}, Policy: killedPolicy(),
-			Now: func() time.Time { return time.Now().Add(v.Add) },
-		})
-		if err != nil {
-			return err
-		}
-		err = c.Tick(context.Background())
-		fmt.Println(strings.Join(m.points, "\n"))
-		return errors.Join(err, db.Close())
-	}()
+// collectUntilKilled is the child process.
+func collectUntilKilled(v victim, points *mortal.Points) error {
+	db, blobs, err := v.open()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return err
 	}
-	return 0
+	c, err := care.New(care.Config{
+		Store: mortal.Store{Store: db, Points: points, Of: collectorType, Else: "?"}, Blobs: mortalBlobs{blobs, points}, Policy: killedPolicy(),
+		Now: func() time.Time { return time.Now().Add(v.Add) },
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.Tick(context.Background()), db.Close())
 }
 
 // killedPolicy lets all go that has no tag, and tags but the last.
@@ -222,7 +142,7 @@ func TestCollectorKilled(t *testing.T) {
 				if first.Rows && strings.HasPrefix(want, "purge: b") {
 					continue // rows are deleted by a transaction
 				}
-				if !strings.Contains("\n"+strings.Join(points, "\n")+"\n", "\n"+want+"\n") {
+				if !slices.Contains(points, want) {
 					t.Errorf("no collection comes by %q: %q", want, points)
 				}
 			}
@@ -263,8 +183,7 @@ func (k killedWorld) collect(t *testing.T, at int) []string {
 	k.openWorld(t)
 	keep := k.fill()
 	k.pass(50 * time.Hour) // no lease lasts, and bytes without a row are old
-	v := victim{site: k.site, Add: time.Until(k.clock()), At: at}
-	points := v.run(t)
+	_, points := mortal.Run(t, victim{site: k.site, Add: time.Until(k.clock())}, at)
 	k.check(keep, "after the kill")
 	k.end(keep)
 	return points
@@ -331,29 +250,4 @@ func (k killedWorld) fill() map[dossier.Digest]string {
 	}
 	k.overwrite(blob.NewKey(), []byte("bytes whose row was never written"))
 	return keep
-}
-
-// run runs the victim to its end and returns the points that it came by.
-func (v victim) run(t *testing.T) []string {
-	t.Helper()
-	text, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out, log bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
-	cmd.Stdout, cmd.Stderr = &out, &log
-	err = cmd.Run()
-	if v.At == 0 {
-		if err != nil {
-			t.Fatalf("it is not killed, and fails: %v\n%s", err, log.Bytes())
-		}
-		return strings.Split(strings.TrimSpace(out.String()), "\n")
-	}
-	exit, ok := errors.AsType[*exec.ExitError](err)
-	if !ok || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
-		t.Fatalf("it was to be killed: %v\n%s", err, log.Bytes())
-	}
-	return nil
 }
