@@ -43,7 +43,7 @@ func dossierArchitecture() architecture {
 			{"outside world", []string{"internal/image", "internal/cluster", "internal/advisory", "internal/vex", "internal/tuf"}},
 			{"storage", []string{"internal/store", "internal/blob"}},
 			{"alone", []string{"client", "ci", "internal/durable", "internal/config", "internal/intoto", "internal/layer", "internal/match", "internal/seal", "internal/testimage", "internal/testprogram", "internal/archtest"}},
-			{"words", []string{"internal/form", "internal/pattern"}},
+			{"words", []string{"internal/form", "internal/heap", "internal/pattern"}},
 		},
 	}
 }

@@ -10,14 +10,13 @@ import (
 	"io"
 	"iter"
 	"runtime"
-	"runtime/debug"
-	"runtime/metrics"
 	"time"
 
 	"golang.org/x/term"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/client"
+	"dossier.dev/dossier/internal/heap"
 	"dossier.dev/dossier/internal/server"
 )
 
@@ -64,66 +63,18 @@ func (p *program) remote() (Answerer, error) {
 	return c, nil
 }
 
-// leanHeap is by how many percent a heap grows before garbage is collected, unless
-// GOGC says something else. A list of a large cluster is built once and printed,
-// and what a server makes of a large store for one answer is not wanted again: the
-// memory matters more than a little time.
-const leanHeap = 80
-
-// leanList is the same for the list of a cluster, which is the most that a command holds.
+// leanList is by how many percent the heap of a command grows that lists a cluster, the most
+// that a command holds.
 const leanList = 50
 
-func (p *program) keepHeapLean() { p.growHeapBy(leanHeap) }
-
-func (p *program) growHeapBy(percent int) {
-	if p.env["GOGC"] == "" {
-		debug.SetGCPercent(percent)
-	}
-}
-
-// A command that answers about one image is done before a heap of this size would be worth
-// looking through.
-const (
-	smallHeap     = 400      // percent
-	largestNeeded = 24 << 20 // bytes that live; from there on the heap is kept lean
-)
-
-// keepHeapLeanWhenLarge lets the heap of a command grow as it likes while it is small.
-func (p *program) keepHeapLeanWhenLarge() {
-	if p.env["GOGC"] != "" {
-		return
-	}
-	debug.SetGCPercent(smallHeap)
-	p.afterNextCollection()
-}
-
-// afterNextCollection looks at the heap when garbage has been collected.
-func (p *program) afterNextCollection() {
-	type sentinel struct{ _ [64]byte } // too large to share its memory with others
-	runtime.AddCleanup(new(sentinel), func(struct{}) {
-		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-		metrics.Read(live)
-		if live[0].Value.Kind() == metrics.KindUint64 && live[0].Value.Uint64() > largestNeeded {
-			p.keepHeapLean()
-			return
-		}
-		p.afterNextCollection()
-	}, struct{}{})
+// engineOfCluster is engine for a command about all images of a cluster.
+func (p *program) engineOfCluster(ctx context.Context) (*server.Engine, error) {
+	heap.Fix(leanList)
+	return p.engine(ctx)
 }
 
 // engine opens the store and everything around it in this process.
 func (p *program) engine(ctx context.Context) (*server.Engine, error) {
-	p.keepHeapLeanWhenLarge()
-	return p.openEngine(ctx)
-}
-
-// engineOfCluster is engine for a command about all images of a cluster.
-func (p *program) engineOfCluster(ctx context.Context) (*server.Engine, error) {
-	p.growHeapBy(leanList)
-	return p.openEngine(ctx)
-}
-
-func (p *program) openEngine(ctx context.Context) (*server.Engine, error) {
 	if err := p.checkStore(); err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/heap"
 	"dossier.dev/dossier/internal/ingest"
 	"dossier.dev/dossier/internal/render"
 	"dossier.dev/dossier/internal/server"
@@ -139,7 +140,7 @@ func (p *program) openStore(ctx context.Context, why string) (*server.Engine, er
 				Hint: "give the --data of the server, or the --database"}
 		}
 	}
-	p.keepHeapLean() // what is compared with all facts is large
+	heap.Fix(heap.Lean) // what is compared with all facts is large
 	return server.Open(ctx, p.engineConfig())
 }
 

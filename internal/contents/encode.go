@@ -8,10 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"sync"
+	"unsafe"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -51,31 +51,29 @@ func encode(r LayerResult) ([]byte, error) {
 
 // Decode is the inverse of Encode. KindInvalid: b is not what Encode writes.
 // KindLimit: it unfolds into more than half a GiB.
-func Decode(b []byte) (LayerResult, error) { return decode(b, maxEncoded) }
+func Decode(b []byte) (LayerResult, error) { return decode(b, unpacker) }
 
-func decode(b []byte, limit int64) (LayerResult, error) {
+func decode(b []byte, unpacker func() (*zstd.Decoder, error)) (LayerResult, error) {
 	const op = "reading contents of layer"
-	var r LayerResult
-	z, err := decoder()
+	z, err := unpacker()
 	if err != nil {
-		return r, &dossier.Error{Kind: dossier.KindInternal, Op: op, Err: err}
+		return LayerResult{}, &dossier.Error{Kind: dossier.KindInternal, Op: op, Err: err}
 	}
-	defer decoders.Put(z)
-	if err := z.Reset(bytes.NewReader(b)); err != nil {
-		return r, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
+	// All at once: as a stream it would take memory for the whole window of a frame, which
+	// is larger than most results.
+	text, err := z.DecodeAll(b, make([]byte, 0, min(usualRatio*len(b), 16<<20)))
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		return LayerResult{}, dossier.Errorf(dossier.KindLimit, op, "", "it has more bytes than any result")
 	}
-	text := bounded{limit: limit}
-	text.b.Grow(int(min(limit, int64(len(b))*4, 16<<20)))
-	if _, err = z.WriteTo(&text); text.over {
-		return r, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it has more than %d bytes", limit))
-	}
+	var r LayerResult
 	if err == nil {
+		// Nobody writes to text again: what is found in it may stay there.
 		var ok bool
-		if r, ok = scan(text.b.String()); ok {
+		if r, ok = scan(unsafe.String(unsafe.SliceData(text), len(text))); ok {
 			return r, nil
 		}
 		r = LayerResult{}
-		err = json.Unmarshal([]byte(text.b.String()), &r)
+		err = json.Unmarshal(text, &r)
 	}
 	if err != nil {
 		return LayerResult{}, &dossier.Error{Kind: dossier.KindInvalid, Op: op, Err: err}
@@ -83,29 +81,15 @@ func decode(b []byte, limit int64) (LayerResult, error) {
 	return r, nil
 }
 
-// bounded is a text of limit bytes at most.
-type bounded struct {
-	b     strings.Builder
-	limit int64
-	over  bool // there was more
-}
+// usualRatio is by how much most results are compressed, or somewhat more.
+const usualRatio = 6
 
-func (t *bounded) Write(b []byte) (int, error) {
-	if int64(t.b.Len()+len(b)) > t.limit {
-		t.over = true
-		return 0, io.ErrShortWrite
-	}
-	return t.b.Write(b)
-}
+// unpacker unpacks results, many at a time.
+var unpacker = sync.OnceValues(func() (*zstd.Decoder, error) { return newUnpacker(maxEncoded) })
 
-// decoders keeps what zstd needs to unpack: a window, above all.
-var decoders sync.Pool
-
-func decoder() (*zstd.Decoder, error) {
-	if z, ok := decoders.Get().(*zstd.Decoder); ok {
-		return z, nil
-	}
-	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderLowmem(true))
+// newUnpacker returns one for texts of so many bytes at most.
+func newUnpacker(limit uint64) (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderMaxMemory(limit), zstd.WithDecoderLowmem(true))
 }
 
 // Serial returns the number that a Version begins with, by which one tells which

@@ -83,7 +83,7 @@ func TestDecodeFails(t *testing.T) {
 		}
 	}
 	bomb := z.EncodeAll([]byte(`{"version":"`+strings.Repeat(" ", 1<<20)+`"}`), nil)
-	if _, err := decode(bomb, 1<<20); dossier.KindOf(err) != dossier.KindLimit {
+	if _, err := decode(bomb, func() (*zstd.Decoder, error) { return newUnpacker(1 << 20) }); dossier.KindOf(err) != dossier.KindLimit {
 		t.Errorf("bomb of %d bytes: %v, want a limit error", len(bomb), err)
 	}
 }
