@@ -6,19 +6,16 @@ package registry_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/registry"
-	"dossier.dev/dossier/internal/store"
 )
 
 // slowRequest sends a request whose body of a known length comes in two parts: the second
@@ -165,123 +162,6 @@ func TestFirstBytes(t *testing.T) {
 			}
 			check(t, l, location)
 		})
-	}
-}
-
-// viewedStore counts the Views that are over.
-type viewedStore struct {
-	store.Store
-	n atomic.Int64
-}
-
-// View implements store.Store.
-func (s *viewedStore) View(ctx context.Context, f func(store.Reader) error) error {
-	defer s.n.Add(1)
-	return s.Store.View(ctx, f)
-}
-
-// TestNextBytes has two requests go on at once with an upload whose bytes lie in its row:
-// who is done first has it, the other is told. It is so for a chunk that is too large for a row, too.
-func TestNextBytes(t *testing.T) {
-	large := strings.Repeat("x", registry.MaxSmall)
-	for name, test := range map[string]struct {
-		method, second string // of the slow one, which begins with "slow"
-		other          func(l *lab, location string)
-		code           string
-	}{
-		"chunk": {http.MethodPatch, " one", func(l *lab, location string) {
-			l.want(t, http.StatusAccepted, "", http.MethodPatch, location, []byte("quick"))
-		}, "BLOB_UPLOAD_INVALID"},
-		"large chunk": {http.MethodPatch, large, func(l *lab, location string) {
-			l.want(t, http.StatusAccepted, "", http.MethodPatch, location, []byte("quick"))
-		}, "BLOB_UPLOAD_INVALID"},
-		"large chunk beside a larger one": {http.MethodPatch, large, func(l *lab, location string) {
-			l.want(t, http.StatusAccepted, "", http.MethodPatch, location, []byte("quick"+large))
-			l.want(t, http.StatusAccepted, "", http.MethodPatch, location, []byte("quick"))
-		}, "BLOB_UPLOAD_INVALID"},
-		"end": {http.MethodPut, " one", func(l *lab, location string) {
-			l.want(t, http.StatusCreated, "", http.MethodPut, location+digestTail("firstquick"), []byte("quick"))
-		}, "BLOB_UPLOAD_UNKNOWN"},
-		"large end": {http.MethodPut, large, func(l *lab, location string) {
-			l.want(t, http.StatusCreated, "", http.MethodPut, location+digestTail("firstquick"), []byte("quick"))
-		}, "BLOB_UPLOAD_UNKNOWN"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var views *viewedStore
-			l := newLab(t, func(c *registry.Config) {
-				views = &viewedStore{Store: c.Store}
-				c.Store = views
-			})
-			location := l.want(t, http.StatusAccepted, "", http.MethodPost, "/v2/app/blobs/uploads/", nil).header.Get("Location")
-			l.want(t, http.StatusAccepted, "", http.MethodPatch, location, []byte("first"))
-			tail := ""
-			if test.method == http.MethodPut {
-				tail = digestTail("firstslow" + test.second)
-			}
-			before := views.n.Load()
-			finish := l.slowRequest(t, test.method, location+tail, "slow", test.second)
-			await(t, func() bool { return views.n.Load() > before })
-			test.other(l, location)
-			kept := 0
-			want := "firstquick"
-			if name == "large chunk beside a larger one" {
-				kept, want = 1, "firstquick"+large+"quick"
-			}
-			if a := finish(); a.code() != test.code {
-				t.Errorf("the slow one: %d %s, want %s", a.status, a.body, test.code)
-			}
-			l.awaitFiles(t, kept)
-			if test.method == http.MethodPatch {
-				l.want(t, http.StatusCreated, "", http.MethodPut, location+digestTail(want), nil)
-			}
-			got := l.want(t, http.StatusOK, "", http.MethodGet, "/v2/app/blobs/"+string(dossier.FromBytes([]byte(want))), nil)
-			if string(got.body) != want {
-				t.Errorf("the blob has %d bytes, want %d", len(got.body), len(want))
-			}
-		})
-	}
-}
-
-func digestTail(s string) string { return "?digest=" + string(dossier.FromBytes([]byte(s))) }
-
-// TestGrowsOutOfRow sends a blob in chunks, the first of which fit in a row, for both
-// algorithms, on registries that share a database.
-func TestGrowsOutOfRow(t *testing.T) {
-	for _, algorithm := range []string{dossier.SHA256, dossier.SHA512} {
-		for _, sizes := range [][]int{{0, 0}, {registry.MaxSmall}, {1, registry.MaxSmall - 1}, {1, registry.MaxSmall}, {10, 20, 20_000, 5, 30_000}, {20_000, 3}} {
-			l := newLab(t, nil)
-			location := l.want(t, http.StatusAccepted, "", http.MethodPost, "/v2/app/blobs/uploads/?digest-algorithm="+algorithm, nil).header.Get("Location")
-			var all []byte
-			for i, size := range sizes {
-				part := bytes.Repeat([]byte{byte('a' + i)}, size)
-				all = append(all, part...)
-				l.want(t, http.StatusAccepted, "", http.MethodPatch, location, part)
-				want := fmt.Sprintf("0-%d", max(0, len(all)-1))
-				if a := l.want(t, http.StatusNoContent, "", http.MethodGet, location, nil); a.header.Get("Range") != want {
-					t.Errorf("the upload stands at %s, want %s", a.header.Get("Range"), want)
-				}
-			}
-			h := dossier.Digest(algorithm + ":").NewHash()
-			h.Write(all)
-			d := dossier.FromHash(algorithm, h)
-			l.want(t, http.StatusCreated, "", http.MethodPut, location+"?digest="+string(d), nil)
-			if got := l.want(t, http.StatusOK, "", http.MethodGet, "/v2/app/blobs/"+string(d), nil); !bytes.Equal(got.body, all) {
-				t.Errorf("%s of %v: %d bytes came back", algorithm, sizes, len(got.body))
-			}
-			if len(all) > 0 {
-				got := l.want(t, http.StatusPartialContent, "", http.MethodGet, "/v2/app/blobs/"+string(d), nil, "Range: bytes=-1")
-				if string(got.body) != string(all[len(all)-1:]) {
-					t.Errorf("%s of %v: the last byte is %q", algorithm, sizes, got.body)
-				}
-			}
-			inFile := 0
-			if len(all) > registry.MaxSmall {
-				inFile = 1
-			}
-			if n := l.files(t); n != inFile {
-				t.Errorf("%v: there are %d files, want %d", sizes, n, inFile)
-			}
-		}
 	}
 }
 

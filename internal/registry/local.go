@@ -4,7 +4,6 @@
 package registry
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -91,23 +90,11 @@ func (l Local) PutBlob(ctx context.Context, path string, d dossier.Digest, from 
 	if err != nil {
 		return err
 	}
-	start, err := io.ReadAll(io.LimitReader(from, MaxSmall+1))
-	if err != nil {
-		return fmt.Errorf("reading bytes for blob %s: %w", d, err)
-	}
-	coming := int64(-1)
-	if len(start) <= MaxSmall {
-		coming = int64(len(start))
-	}
 	w := &writing{Handler: l.h, upload: store.Upload{Repository: path, Algorithm: d.Algorithm()}}
-	if err := w.open(ctx, c, coming); err != nil {
+	if err := w.open(ctx, c); err != nil {
 		return err
 	}
-	from = io.LimitReader(io.MultiReader(bytes.NewReader(start), from), l.h.config.MaxBlob+1)
-	if w.other != nil {
-		from = io.TeeReader(from, w.other)
-	}
-	n, err := w.blob.Append(ctx, from)
+	n, err := w.add(ctx, io.LimitReader(from, l.h.config.MaxBlob+1), -1)
 	if err == nil && n > l.h.config.MaxBlob {
 		err = &dossier.Error{Kind: dossier.KindLimit, Op: "taking blob", Subject: string(d), Err: errBlobTooLarge}
 	}

@@ -47,6 +47,9 @@ func (c *call) sendBlob(ctx context.Context, b store.Blob) error {
 		if dossier.KindOf(err) == dossier.KindNotFound {
 			return c.damaged(ctx, b, care.Missing)
 		}
+		if care.IsBadRow(b.Key, err) {
+			return c.damaged(ctx, b, care.BadRow)
+		}
 		if err != nil {
 			return err
 		}

@@ -224,7 +224,7 @@ func (c *call) cancelUpload(ctx context.Context) error {
 // takeWhole takes a blob that comes with the request that announces it.
 func (c *call) takeWhole(ctx context.Context) error {
 	w := &writing{Handler: c.Handler, upload: store.Upload{Repository: c.Repository, Algorithm: c.Digest.Algorithm()}}
-	if err := w.open(ctx, c, c.r.ContentLength); err != nil {
+	if err := w.open(ctx, c); err != nil {
 		return err
 	}
 	if err := w.take(ctx, c); err != nil {

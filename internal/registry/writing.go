@@ -22,17 +22,20 @@ import (
 	"dossier.dev/dossier/internal/store"
 )
 
-// writing is an upload that this request writes and nobody else does. The blob
-// store computes SHA-256; another hash is computed here.
+// writing is an upload that this request writes, and nobody else does unless it is unheld.
+// The blob store computes SHA-256; another hash is computed here.
 type writing struct {
 	*Handler
-	upload store.Upload
-	blob   blob.Writer
-	other  hash.Hash // of upload.Algorithm; nil: SHA-256, or not known from the start
-	unheld bool      // nobody holds the upload: see claim
+	upload   store.Upload
+	before   store.Upload // as it was when it was opened
+	blob     blob.Writer
+	other    hash.Hash // of upload.Algorithm; nil: SHA-256, or not known from the start
+	promised int64     // bytes by the Content-Range; -1: there is none
+	unheld   bool      // nobody holds the upload: see claim
+	anew     bool      // all that it had is in its row, which stays whatever becomes of this request
 }
 
-// shortBody is how many bytes may come to an upload before it is held.
+// shortBody is how large a body is at most for which an upload is not held.
 const shortBody = 1 << 20
 
 // write opens the upload that a request is about. When it has no bytes yet, or only such
@@ -57,7 +60,7 @@ func (c *call) write(ctx context.Context) (*writing, error) {
 	}
 	w := &writing{Handler: c.Handler, upload: u, unheld: true}
 	w.upload.Holder = rand.Text()
-	return w, w.open(ctx, c, c.r.ContentLength)
+	return w, w.open(ctx, c)
 }
 
 // claim holds an upload for the rest of a transaction, if it is not held since long. When
@@ -92,8 +95,8 @@ func (c *call) hold(ctx context.Context) (*writing, error) {
 	if err != nil {
 		return nil, when(when(err, dossier.KindNotFound, CodeUploadUnknown), dossier.KindConflict, CodeUploadInvalid)
 	}
-	err = w.open(ctx, c, c.r.ContentLength)
-	if dossier.KindOf(err) == dossier.KindNotFound {
+	err = w.open(ctx, c)
+	if dossier.KindOf(err) == dossier.KindNotFound && !w.anew {
 		// A crash came between the blob and its row.
 		return nil, errors.Join(fault(CodeUploadUnknown, "what was uploaded is gone; begin anew"), w.end(ctx))
 	}
@@ -103,30 +106,27 @@ func (c *call) hold(ctx context.Context) (*writing, error) {
 	return w, nil
 }
 
-// open opens the blob where the upload stands, to which so many bytes come; negative: it is
-// not known. An attempt that left no token left nothing, so each has a key of its own.
-func (w *writing) open(ctx context.Context, c *call, coming int64) (err error) {
+// open opens the blob where the upload stands.
+func (w *writing) open(ctx context.Context, c *call) (err error) {
 	u := &w.upload
+	w.before = *u
 	content, inRow := small.Content(u.Token)
-	anew := u.Token == nil || inRow
-	if anew && coming >= 0 && int64(len(content))+coming <= w.config.MaxSmall {
-		u.Key, w.blob = "", small.NewWriter(content)
-		return nil
+	w.anew = u.Token == nil || inRow
+	if w.promised, err = c.promised(w.before); err != nil {
+		return err
 	}
 	if u.Token == nil && c.Kind == KindUploadEnd {
 		u.Algorithm = c.Digest.Algorithm() // all bytes come with this request
 	}
+	if w.anew {
+		u.Key, w.blob = "", small.NewWriter(content)
+		if coming := c.coming(); int64(len(content))+coming > w.config.MaxSmall {
+			return w.moveOut(ctx)
+		}
+		return nil
+	}
 	if u.Algorithm == dossier.SHA512 {
 		w.other = sha512.New()
-	}
-	if anew {
-		u.Key = blob.NewKey()
-		if w.blob, err = w.config.Blobs.Create(ctx, u.Key); err != nil {
-			return err
-		}
-		return w.moveOut(ctx, content)
-	}
-	if w.other != nil {
 		if err := w.other.(encoding.BinaryUnmarshaler).UnmarshalBinary(u.Hash); err != nil {
 			return &dossier.Error{Kind: dossier.KindInternal, Op: "resuming upload", Subject: u.ID, Err: err}
 		}
@@ -135,18 +135,70 @@ func (w *writing) open(ctx context.Context, c *call, coming int64) (err error) {
 	return err
 }
 
-// moveOut begins a blob that grows too large for a row with what was in it.
-func (w *writing) moveOut(ctx context.Context, content []byte) error {
+// coming is how many bytes the body of a request has; 0 also when that is not known.
+func (c *call) coming() int64 {
+	if c.r == nil {
+		return 0
+	}
+	return max(0, c.r.ContentLength)
+}
+
+// promised returns how many bytes the Content-Range of a request promises, or -1. When they do
+// not go on where the upload stands, the client is told where that is.
+func (c *call) promised(u store.Upload) (int64, error) {
+	if c.r == nil {
+		return -1, nil
+	}
+	n, err := contentRange(c.r.Header.Get("Content-Range"), u.Size, c.r.ContentLength)
+	if err != nil && u.ID != "" {
+		c.w.Header().Set("Location", "/v2/"+c.Repository+"/blobs/uploads/"+u.ID)
+		c.w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, u.Size-1)))
+	}
+	return n, err
+}
+
+// moveOut moves a blob that grows too large for a row to a key of its own. An attempt that
+// left no token left nothing, so each has another.
+func (w *writing) moveOut(ctx context.Context) error {
+	content, _ := w.inRow()
+	w.upload.Key = blob.NewKey()
+	to, err := w.config.Blobs.Create(ctx, w.upload.Key)
+	if err != nil {
+		return err
+	}
+	w.blob = to
+	if w.upload.Algorithm == dossier.SHA512 {
+		w.other = sha512.New()
+		w.other.Write(content)
+	}
 	if len(content) == 0 {
 		return nil
 	}
-	if w.other != nil {
-		w.other.Write(content)
-	}
-	if _, err := w.blob.Append(ctx, bytes.NewReader(content)); err != nil {
-		return errors.Join(err, w.blob.Abort(context.WithoutCancel(ctx)))
+	if _, err := to.Append(ctx, bytes.NewReader(content)); err != nil {
+		return errors.Join(err, to.Abort(context.WithoutCancel(ctx)))
 	}
 	return nil
+}
+
+// add appends what a reader gives, so many bytes if that is not negative. A blob that lies in
+// a row stays there if all of it fits.
+func (w *writing) add(ctx context.Context, from io.Reader, size int64) (int64, error) {
+	if row, ok := w.blob.(*small.Writer); ok {
+		room := max(0, w.config.MaxSmall-row.Size())
+		start, err := io.ReadAll(io.LimitReader(from, room+1))
+		if int64(len(start)) <= room {
+			n, appendErr := row.Append(context.WithoutCancel(ctx), bytes.NewReader(start)) // what has come stays
+			return n, errors.Join(appendErr, err)
+		}
+		if err := w.moveOut(ctx); err != nil {
+			return 0, err
+		}
+		from = io.MultiReader(bytes.NewReader(start), from)
+	}
+	if w.other != nil {
+		from = io.TeeReader(from, w.other)
+	}
+	return w.blob.Append(ctx, blob.Promised{Reader: from, Size: size})
 }
 
 // inRow returns the bytes of a blob that lies in a row.
@@ -160,15 +212,6 @@ func (w *writing) inRow() (content []byte, ok bool) {
 // take appends the body of a request. When the client fails, what it had sent is
 // kept, and it may go on from there; when the store does, the upload is lost.
 func (w *writing) take(ctx context.Context, c *call) error {
-	promised, err := contentRange(c.r.Header.Get("Content-Range"), w.upload.Size, c.r.ContentLength)
-	if err != nil {
-		if saveErr := w.save(ctx); saveErr != nil {
-			return errors.Join(err, saveErr)
-		}
-		c.w.Header().Set("Location", "/v2/"+c.Repository+"/blobs/uploads/"+w.upload.ID)
-		c.w.Header().Set("Range", fmt.Sprintf("0-%d", max(0, w.upload.Size-1)))
-		return err
-	}
 	in := c.r.Body.(*body)
 	in.left = w.config.MaxBlob - w.upload.Size
 	defer in.rest()
@@ -176,23 +219,20 @@ func (w *writing) take(ctx context.Context, c *call) error {
 		in.beat = w.renewal(ctx)
 	}
 	from := io.Reader(gathered{in})
-	if promised >= 0 {
-		from = io.LimitReader(in, promised)
+	if w.promised >= 0 {
+		from = io.LimitReader(in, w.promised)
 	}
-	if w.other != nil {
-		from = io.TeeReader(from, w.other)
-	}
-	n, err := w.blob.Append(ctx, blob.Promised{Reader: from, Size: c.r.ContentLength})
+	n, err := w.add(ctx, from, c.r.ContentLength)
 	w.upload.Size += n
 	switch {
-	case err == nil && promised >= 0 && n != promised:
-		err = fault(CodeSizeInvalid, "Content-Range promises %d bytes, there are %d", promised, n)
+	case err == nil && w.promised >= 0 && n != w.promised:
+		err = fault(CodeSizeInvalid, "Content-Range promises %d bytes, there are %d", w.promised, n)
 	case err == nil:
 		return nil
 	case errors.Is(in.err, errBlobTooLarge):
 		return errors.Join(&Error{Code: CodeSizeInvalid, Err: errBlobTooLarge}, w.drop(ctx))
 	case in.err == nil && ctx.Err() == nil:
-		return errors.Join(err, w.drop(ctx))
+		return errors.Join(err, w.giveUp(ctx))
 	default:
 		err = fault(CodeSizeInvalid, "the body ended early: %w", err)
 	}
@@ -275,9 +315,23 @@ func (w *writing) forget(ctx context.Context, token []byte) error {
 
 // letGo gives up the hold and changes nothing.
 func (w *writing) letGo(ctx context.Context) error {
+	if w.unheld || w.upload.ID == "" {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
 	defer cancel()
-	return w.config.Store.UpdateSoon(ctx, func(tx store.Tx) error { return tx.SaveUpload(ctx, w.upload) })
+	return w.config.Store.UpdateSoon(ctx, func(tx store.Tx) error { return tx.SaveUpload(ctx, w.before) })
+}
+
+// giveUp removes what came with this request when it could not be kept, and the upload too if
+// that lost what it had.
+func (w *writing) giveUp(ctx context.Context) error {
+	if !w.anew {
+		return w.drop(ctx)
+	}
+	clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanTime)
+	defer cancel()
+	return errors.Join(w.blob.Abort(clean), w.letGo(ctx))
 }
 
 // drop ends the upload and removes its bytes.
@@ -300,7 +354,8 @@ func (w *writing) end(ctx context.Context) error {
 	})
 }
 
-// finish makes a blob of the upload: bytes first, then the row that names them.
+// finish makes a blob of the upload: bytes first, if they need a place of their own, then the
+// row that names them.
 func (w *writing) finish(ctx context.Context, c *call) error {
 	want := c.Digest
 	if want.Algorithm() != w.upload.Algorithm {
@@ -313,7 +368,7 @@ func (w *writing) finish(ctx context.Context, c *call) error {
 	}
 	size, got, err := w.blob.Commit(ctx)
 	if err != nil {
-		return errors.Join(err, w.end(context.WithoutCancel(ctx)))
+		return errors.Join(err, w.giveUp(ctx))
 	}
 	switch {
 	case w.other != nil:
@@ -382,7 +437,7 @@ func putSmall(ctx context.Context, tx store.Tx, b store.Blob, content []byte) (k
 	if kept, err = tx.PutBlob(ctx, b); err != nil || kept {
 		return kept, err
 	}
-	return false, tx.DeleteSmallBlob(ctx, b.Key)
+	return false, tx.DeleteSmallBlobs(ctx, []string{b.Key})
 }
 
 // remove removes committed bytes that no row names.

@@ -341,8 +341,9 @@ type BlobWriter interface {
 	// PutSmallBlob keeps bytes in a row, and returns a key for it (IsSmallKey) that no
 	// other bytes ever have.
 	PutSmallBlob(ctx context.Context, content []byte) (key string, err error)
-	// DeleteSmallBlob removes the row of a key, if it is there. KindInvalid: it is no such key.
-	DeleteSmallBlob(ctx context.Context, key string) error
+	// DeleteSmallBlobs removes the rows of keys, those that are there. KindInvalid: one is
+	// no such key.
+	DeleteSmallBlobs(ctx context.Context, keys []string) error
 }
 
 // BlobReader reads where the bytes of a digest lie.
@@ -352,6 +353,9 @@ type BlobReader interface {
 	// SmallBlob returns the bytes in the row of a key. KindNotFound. KindInvalid: it is
 	// no such key.
 	SmallBlob(ctx context.Context, key string) ([]byte, error)
+	// SmallBlobKeys returns up to limit keys of rows, in the order of keys, after one or
+	// from the first on (empty).
+	SmallBlobKeys(ctx context.Context, after string, limit int) ([]string, error)
 }
 
 // smallPrefix begins the keys of blobs that lie in rows. No other key has it.

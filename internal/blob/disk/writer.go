@@ -61,6 +61,10 @@ func (s *Store) Create(ctx context.Context, key string) (blob.Writer, error) {
 		return nil, err
 	}
 	f, err := s.root.OpenFile(upload(key), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrNotExist) { // no fault of the key's
+		return nil, &dossier.Error{Kind: dossier.KindUnavailable, Op: op, Subject: key, Err: fmt.Errorf("the directory of uploads is gone: %w", err),
+			Hint: "Look at the data directory: it may not be mounted."}
+	}
 	if err != nil {
 		return nil, fault(op, key, err)
 	}

@@ -5,8 +5,10 @@ package care
 
 import (
 	"context"
+	"slices"
 	"time"
 
+	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -33,25 +35,81 @@ func (c *Collector) purge(ctx context.Context) (freed int64, err error) {
 		if err := c.config.Store.Settle(ctx); err != nil { // that nothing names them must outlast a power cut
 			return freed, err
 		}
-		keys := make([]string, 0, len(page))
+		var keys, rows []string
+		var size int64
 		for _, g := range page {
-			if err := c.config.Blobs.Delete(ctx, g.Key); err != nil {
+			if store.IsSmallKey(g.Key) {
+				rows = append(rows, g.Key)
+			} else if err := c.config.Blobs.Delete(ctx, g.Key); err != nil {
 				return freed, err
 			}
 			keys = append(keys, g.Key)
-			freed += max(0, g.Size)
+			size += max(0, g.Size)
 		}
-		if err := c.config.Store.Update(ctx, func(tx store.Tx) error { return tx.ForgetGarbage(ctx, keys) }); err != nil {
+		err = c.deleteRows(ctx, rows, func(tx store.Tx) error { return tx.ForgetGarbage(ctx, keys) })
+		if err != nil {
 			return freed, err
 		}
+		freed += size
+	}
+}
+
+// deleteRows deletes rows, and does what else belongs to that in the same transaction. A row
+// that the database cannot read cannot be deleted either: it holds up nothing else.
+func (c *Collector) deleteRows(ctx context.Context, rows []string, also func(store.Tx) error) error {
+	err := c.config.Store.Update(ctx, func(tx store.Tx) error {
+		if err := tx.DeleteSmallBlobs(ctx, rows); err != nil {
+			return err
+		}
+		return also(tx)
+	})
+	if dossier.KindOf(err) != dossier.KindCorrupt || len(rows) == 0 {
+		return err
+	}
+	for _, key := range rows {
+		err := c.config.Store.Update(ctx, func(tx store.Tx) error { return tx.DeleteSmallBlobs(ctx, []string{key}) })
+		if dossier.KindOf(err) == dossier.KindCorrupt {
+			c.config.Logger.ErrorContext(ctx, "a row of the database cannot be deleted, and stays", "key", key, "error", err)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return c.config.Store.Update(ctx, also)
+}
+
+// orphanRows deletes rows with bytes that no other row names, and returns how many. Both come
+// and go in one transaction, but servers of versions before there were such rows forget
+// them without that.
+func (c *Collector) orphanRows(ctx context.Context) (deleted int, err error) {
+	for after := ""; ; {
+		var page, old []string
+		err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
+			if page, err = r.SmallBlobKeys(ctx, after, pageSize); err != nil {
+				return err
+			}
+			named, err := r.KeysNamed(ctx, page)
+			old = slices.DeleteFunc(slices.Clone(page), func(key string) bool { return named[key] })
+			return err
+		})
+		if err == nil && len(old) > 0 {
+			err = c.deleteRows(ctx, old, func(store.Tx) error { return nil })
+			c.config.Logger.InfoContext(ctx, "deleted rows with bytes that nothing names", "rows", len(old), "error", err)
+			deleted += len(old)
+		}
+		if err != nil || len(page) < pageSize {
+			return deleted, err
+		}
+		after = page[len(page)-1]
 	}
 }
 
 // orphans deletes bytes that no row names and returns how many: a process died
 // between writing the bytes and the row, or between removing the row and the bytes.
 func (c *Collector) orphans(ctx context.Context) (deleted int, err error) {
-	if c.config.Blobs == nil {
-		return 0, nil
+	if deleted, err = c.orphanRows(ctx); err != nil || c.config.Blobs == nil {
+		return deleted, err
 	}
 	before := c.now().Add(-orphanAge)
 	var old []string

@@ -76,7 +76,7 @@ func interleave(t *testing.T, c sqlstore.Config, seed uint64, policy config.Care
 		world: newWorldOn(t, c, func(w *world) { w.rows = rows }), stage: newStage(seed), rules: len(policy.Retention) > 0,
 		clients: 4,
 	}
-	staged, blobs := stagedStore{p.store, p.stage}, stagedBlobs{p.blobs, p.stage}
+	staged, blobs := stagedStore{p.store, p.stage}, stagedBlobs{p.files, p.stage}
 	var err error
 	p.handler, err = registry.New(t.Context(), registry.Config{Store: staged, Blobs: blobs, Name: host, Now: p.clock, Lease: lease, MaxSmall: p.maxSmall()})
 	if err != nil {

@@ -137,7 +137,7 @@ func TestCollectorKilled(t *testing.T) {
 			points := killedWorld{site: first}.collect(t, 0)
 			for _, want := range []string{
 				"takeAway: before", "takeAway: written", "takeAway: committed", "purge: before bytes", "purge: bytes deleted",
-				"purge: committed", "putBack: written", "lease: committed", "schedule: written", "orphans: before bytes", "orphans: bytes deleted",
+				"deleteRows: committed", "putBack: written", "lease: committed", "schedule: written", "orphans: before bytes", "orphans: bytes deleted",
 			} {
 				if first.Rows && strings.HasPrefix(want, "purge: b") {
 					continue // rows are deleted by a transaction

@@ -41,8 +41,9 @@ var start = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 type world struct {
 	t     testing.TB
 	store store.Store
-	blobs blob.Store
-	rows  bool // blobs lie in rows
+	files blob.Store // as a server has it
+	blobs blob.Store // and what lies in rows, too
+	rows  bool       // blobs lie in rows
 	url   string
 
 	mu  sync.Mutex
@@ -134,7 +135,7 @@ func newWorldWith(t testing.TB, db store.Store, files blob.Store, change ...func
 func (w *world) serve(db store.Store, files blob.Store) {
 	t := w.t
 	t.Helper()
-	w.store, w.blobs = db, files
+	w.store, w.files, w.blobs = db, files, files
 	if w.rows {
 		w.blobs = listed{small.Over(files, db), db}
 	}
@@ -215,7 +216,7 @@ func (w *world) pass(d time.Duration) {
 // collector returns one with a policy.
 func (w *world) collector(p config.Care, change ...func(*care.Config)) *care.Collector {
 	w.t.Helper()
-	c := care.Config{Store: w.store, Blobs: w.blobs, Policy: p, Now: w.clock}
+	c := care.Config{Store: w.store, Blobs: w.files, Policy: p, Now: w.clock}
 	for _, f := range change {
 		f(&c)
 	}

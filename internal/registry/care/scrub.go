@@ -229,6 +229,14 @@ func (s *scrub) tell(ctx context.Context, k Check, was string) {
 	}
 }
 
+// BadRow is the damage of a blob that lies in a row which the database cannot read.
+const BadRow = "its bytes cannot be read: the database has a damaged page"
+
+// IsBadRow reports whether reading a key failed for that.
+func IsBadRow(key string, err error) bool {
+	return store.IsSmallKey(key) && dossier.KindOf(err) == dossier.KindCorrupt
+}
+
 // compare returns what is wrong with the bytes of a blob; empty: nothing. An error
 // says that they cannot be read at the moment.
 func (s *scrub) compare(ctx context.Context, b store.Blob) (damage string, err error) {
@@ -253,6 +261,8 @@ func (s *scrub) compare(ctx context.Context, b store.Blob) (damage string, err e
 		return Missing, nil
 	case errors.Is(err, syscall.EIO):
 		return "its bytes cannot be read: " + syscall.EIO.Error(), nil
+	case IsBadRow(b.Key, err):
+		return BadRow, nil
 	}
 	return "", err
 }

@@ -285,6 +285,51 @@ func TestScrubOfRows(t *testing.T) {
 	}
 }
 
+// TestOrphanRows collects rows that nothing names, as a server leaves them that knows no such
+// rows, and no others.
+func TestOrphanRows(t *testing.T) {
+	for _, e := range engines {
+		t.Run(e.name, func(t *testing.T) {
+			w := newWorldOn(t, e.config(t), inRows)
+			d := w.upload("a", "is named")
+			location := w.begin("a", "is on its way")
+			w.update(func(tx store.Tx) error {
+				for range 3 {
+					if _, err := tx.PutSmallBlob(t.Context(), []byte("is not named")); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err := w.collector(config.Care{}).Tick(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if keys := w.keys(); len(keys) != 1 || keys[0] != w.keyOf(d) || !w.there("a", d) {
+				t.Errorf("there are bytes under %q, want what is named", keys)
+			}
+			digest := dossier.FromBytes([]byte("is on its way"))
+			if a := w.do(http.MethodPut, location+"?digest="+string(digest), ""); a.status != http.StatusCreated {
+				t.Errorf("what was on its way: %d %s", a.status, a.body)
+			}
+		})
+	}
+}
+
+// begin begins an upload, and returns its path.
+func (w *world) begin(repository, text string) string {
+	w.t.Helper()
+	r, err := http.Post(w.url+"/v2/"+repository+"/blobs/uploads/", "", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer r.Body.Close()
+	location := r.Header.Get("Location")
+	if a := w.do(http.MethodPatch, location, text); a.status != http.StatusAccepted {
+		w.t.Fatalf("PATCH: %d %s", a.status, a.body)
+	}
+	return location
+}
+
 // TestScrubGoesOn checks that a blob that cannot be read at the moment is not
 // called damaged, and holds up no other.
 func TestScrubGoesOn(t *testing.T) {

@@ -32,7 +32,7 @@ type blobs struct {
 }
 
 // Over returns a [blob.Store] that finds what lies in the rows of a database and what lies
-// in another store. It lists and prunes the other only: no row is left without a name.
+// in another store. It lists and prunes the other only.
 func Over(other blob.Store, rows store.Store) blob.Store { return blobs{other, rows} }
 
 // Open implements [blob.Store]. The bytes can be sought in.
@@ -85,7 +85,7 @@ func (b blobs) Delete(ctx context.Context, key string) error {
 	if !store.IsSmallKey(key) {
 		return b.Store.Delete(ctx, key)
 	}
-	return b.rows.Update(ctx, func(tx store.Tx) error { return tx.DeleteSmallBlob(ctx, key) })
+	return b.rows.Update(ctx, func(tx store.Tx) error { return tx.DeleteSmallBlobs(ctx, []string{key}) })
 }
 
 // mark begins the tokens of a Writer. Those of other stores are JSON.

@@ -27,7 +27,8 @@ UPDATE blob SET key = $2, size = $3, stored_at = $4, checked_at = $4, damage = '
 
 	putSmallBlob    = `INSERT INTO small_blob (content) VALUES ($1) RETURNING id`
 	smallBlob       = `SELECT content FROM small_blob WHERE id = $1`
-	deleteSmallBlob = `DELETE FROM small_blob WHERE id = $1`
+	smallBlobIDs    = `SELECT id FROM small_blob WHERE id > $1 ORDER BY id LIMIT $2`
+	deleteSmallBlob = `DELETE FROM small_blob WHERE id IN (SELECT CAST(key AS BIGINT) FROM json_each($1))`
 )
 
 func scanBlob(row scanner, b *store.Blob) error { return row.Scan(&b.Digest, &b.Key, &b.Size) }
@@ -69,14 +70,34 @@ func (t *tx) PutSmallBlob(ctx context.Context, content []byte) (string, error) {
 	return store.SmallKey(id), nil
 }
 
-// DeleteSmallBlob implements [store.BlobWriter].
-func (t *tx) DeleteSmallBlob(ctx context.Context, key string) error {
-	id, err := store.ParseSmallKey(key)
-	if err != nil {
-		return err
+// DeleteSmallBlobs implements [store.BlobWriter].
+func (t *tx) DeleteSmallBlobs(ctx context.Context, keys []string) error {
+	ids := make([]int64, len(keys))
+	for i, key := range keys {
+		var err error
+		if ids[i], err = store.ParseSmallKey(key); err != nil {
+			return err
+		}
 	}
-	_, err = t.exec(ctx, "deleting bytes", deleteSmallBlob, id)
+	_, err := t.exec(ctx, "deleting bytes", deleteSmallBlob, numbers(ids))
 	return err
+}
+
+// SmallBlobKeys implements [store.BlobReader].
+func (r reader) SmallBlobKeys(ctx context.Context, after string, limit int) ([]string, error) {
+	from := int64(-1)
+	if after != "" {
+		var err error
+		if from, err = store.ParseSmallKey(after); err != nil {
+			return nil, err
+		}
+	}
+	return all(ctx, r.session, "listing bytes", func(row scanner, key *string) error {
+		var id int64
+		err := row.Scan(&id)
+		*key = store.SmallKey(id)
+		return err
+	}, smallBlobIDs, from, max(0, limit))
 }
 
 // SmallBlob implements [store.BlobReader].

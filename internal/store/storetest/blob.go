@@ -5,6 +5,8 @@ package storetest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,7 +27,7 @@ func bytesInRows(t *testing.T, s store.Store) {
 		return content, err
 	}
 	remove := func(key string) error {
-		return s.Update(t.Context(), func(tx store.Tx) error { return tx.DeleteSmallBlob(t.Context(), key) })
+		return s.Update(t.Context(), func(tx store.Tx) error { return tx.DeleteSmallBlobs(t.Context(), []string{key}) })
 	}
 	contents := map[string]string{}
 	for _, content := range []string{"some bytes", "some bytes", "", "\x00\xff"} {
@@ -34,6 +36,13 @@ func bytesInRows(t *testing.T, s store.Store) {
 			t.Errorf("key %q: it was given before, or is not one", key)
 		}
 		contents[key] = content
+	}
+	list := func(after string, limit int) []string {
+		return read(t, s, func(r store.Reader) ([]string, error) { return r.SmallBlobKeys(t.Context(), after, limit) })
+	}
+	all := list("", 100)
+	if want := slices.Sorted(maps.Keys(contents)); !slices.Equal(all, want) || !slices.Equal(append(list("", 3), list(want[2], 100)...), want) {
+		t.Errorf("keys are %q, want %q, page by page too", all, want)
 	}
 	for key, want := range contents {
 		if got, err := get(key); err != nil || string(got) != want {
@@ -55,6 +64,10 @@ func bytesInRows(t *testing.T, s store.Store) {
 		_, err := get(key)
 		wantKind(t, err, dossier.KindInvalid)
 		wantKind(t, remove(key), dossier.KindInvalid)
+		if key != "" {
+			err = s.View(t.Context(), func(r store.Reader) error { _, err := r.SmallBlobKeys(t.Context(), key, 1); return err })
+			wantKind(t, err, dossier.KindInvalid)
+		}
 	}
 }
 
