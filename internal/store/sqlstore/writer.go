@@ -164,7 +164,9 @@ func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
 	}
 	began := time.Now()
 	var served []*turn
+	turns := 0 // with those that were undone
 	for t := first; t != nil; {
+		turns++
 		whole, kept := w.serve(ctx, t)
 		if kept {
 			served = append(served, t)
@@ -192,7 +194,7 @@ func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
 		return next
 	}
 	if err := w.conn.do(ctx, "COMMIT"); err != nil {
-		if len(served) == 1 {
+		if turns == 1 { // it is nobody else's fault
 			served[0].commit <- err
 			served = nil
 		}
