@@ -26,6 +26,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/heap"
 	"dossier.dev/dossier/internal/render"
 )
 
@@ -66,6 +67,7 @@ func Run(ctx context.Context, args, env []string, stdin io.Reader, stdout, stder
 			p.env[k] = v
 		}
 	}
+	heap.Obey(p.env["GOGC"])
 	root := p.root(filepath.Base(args[0]))
 	root.SetArgs(args[1:])
 	root.SetIn(stdin)

@@ -51,24 +51,27 @@ func encode(r LayerResult) ([]byte, error) {
 
 // Decode is the inverse of Encode. KindInvalid: b is not what Encode writes.
 // KindLimit: it unfolds into more than half a GiB.
-func Decode(b []byte) (LayerResult, error) { return decode(b, unpacker) }
+func Decode(b []byte) (LayerResult, error) { return decode(b, maxEncoded) }
 
-func decode(b []byte, unpacker func() (*zstd.Decoder, error)) (LayerResult, error) {
+func decode(b []byte, limit int) (LayerResult, error) {
 	const op = "reading contents of layer"
+	room, ok := unfolded(b)
+	if !ok {
+		return LayerResult{}, dossier.Errorf(dossier.KindInvalid, op, "", "it is no frame of zstd")
+	}
+	if room > limit {
+		return LayerResult{}, dossier.Errorf(dossier.KindLimit, op, "", fmt.Sprintf("it may have more than %d bytes", limit))
+	}
 	z, err := unpacker()
 	if err != nil {
 		return LayerResult{}, &dossier.Error{Kind: dossier.KindInternal, Op: op, Err: err}
 	}
-	// All at once: as a stream it would take memory for the whole window of a frame, which
+	// All at once: as a stream it would take memory for the whole window of the frame, which
 	// is larger than most results.
-	text, err := z.DecodeAll(b, make([]byte, 0, min(usualRatio*len(b), 16<<20)))
-	if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
-		return LayerResult{}, dossier.Errorf(dossier.KindLimit, op, "", "it has more bytes than any result")
-	}
+	text, err := z.DecodeAll(b, make([]byte, 0, room))
 	var r LayerResult
 	if err == nil {
 		// Nobody writes to text again: what is found in it may stay there.
-		var ok bool
 		if r, ok = scan(unsafe.String(unsafe.SliceData(text), len(text))); ok {
 			return r, nil
 		}
@@ -81,16 +84,62 @@ func decode(b []byte, unpacker func() (*zstd.Decoder, error)) (LayerResult, erro
 	return r, nil
 }
 
-// usualRatio is by how much most results are compressed, or somewhat more.
-const usualRatio = 6
+// unfolded returns how many bytes a frame of zstd has at most, by the heads of its blocks (RFC
+// 8878, section 3.1.1.2). ok: it is one frame, and nothing else.
+func unfolded(b []byte) (room int, ok bool) {
+	const (
+		blockHead = 3
+		checksum  = 4
+		largest   = 128 << 10 // bytes of a block
+	)
+	var head zstd.Header
+	if err := head.Decode(b); err != nil || head.Skippable {
+		return 0, false
+	}
+	b = b[head.HeaderSize:]
+	for last := false; !last; {
+		if len(b) < blockHead {
+			return 0, false
+		}
+		word := int(b[0]) | int(b[1])<<8 | int(b[2])<<16
+		kind, size := word>>1&3, word>>3
+		last = word&1 == 1
+		inFrame := size
+		switch kind {
+		case 0: // as it is
+			room += size
+		case 1: // one byte many times
+			room += size
+			inFrame = 1
+		case 2:
+			room += largest
+		default:
+			return 0, false
+		}
+		if b = b[blockHead:]; size > largest || len(b) < inFrame {
+			return 0, false
+		}
+		b = b[inFrame:]
+	}
+	if head.HasCheckSum {
+		if len(b) < checksum {
+			return 0, false
+		}
+		b = b[checksum:]
+	}
+	if head.HasFCS {
+		if head.FrameContentSize > uint64(room) {
+			return 0, false
+		}
+		room = int(head.FrameContentSize)
+	}
+	return room, len(b) == 0
+}
 
 // unpacker unpacks results, many at a time.
-var unpacker = sync.OnceValues(func() (*zstd.Decoder, error) { return newUnpacker(maxEncoded) })
-
-// newUnpacker returns one for texts of so many bytes at most.
-func newUnpacker(limit uint64) (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderMaxMemory(limit), zstd.WithDecoderLowmem(true))
-}
+var unpacker = sync.OnceValues(func() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxWindow(64<<20), zstd.WithDecoderMaxMemory(maxEncoded), zstd.WithDecoderLowmem(true))
+})
 
 // Serial returns the number that a Version begins with, by which one tells which
 // of two is newer; 0 when it has none.

@@ -6,6 +6,7 @@ package contents
 import (
 	"bytes"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,8 +84,63 @@ func TestDecodeFails(t *testing.T) {
 		}
 	}
 	bomb := z.EncodeAll([]byte(`{"version":"`+strings.Repeat(" ", 1<<20)+`"}`), nil)
-	if _, err := decode(bomb, func() (*zstd.Decoder, error) { return newUnpacker(1 << 20) }); dossier.KindOf(err) != dossier.KindLimit {
+	if _, err := decode(bomb, 1<<20); dossier.KindOf(err) != dossier.KindLimit {
 		t.Errorf("bomb of %d bytes: %v, want a limit error", len(bomb), err)
+	}
+}
+
+// TestUnfolded compares the room that is made for a text with what it takes, and refuses what
+// is not one frame.
+func TestUnfolded(t *testing.T) {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	random := rand.NewChaCha8([32]byte{7})
+	for _, size := range []int{0, 1, 1000, 128 << 10, 128<<10 + 1, 5 << 20} {
+		noise := make([]byte, size)
+		random.Read(noise)
+		for _, text := range [][]byte{noise, make([]byte, size), bytes.Repeat([]byte("text "), size/5)} {
+			var stream bytes.Buffer
+			z.Reset(&stream)
+			for part := range slices.Chunk(text, 100_000) {
+				if _, err := z.Write(part); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := z.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for _, b := range [][]byte{stream.Bytes(), z.EncodeAll(text, nil)} {
+				if len(b) == 0 {
+					continue // a stream of nothing
+				}
+				room, ok := unfolded(b)
+				if !ok || room < len(text) || room > len(text)+256<<10 {
+					t.Errorf("%d bytes: room for %d, %v", len(text), room, ok)
+				}
+				two := append(slices.Clone(b), b...)
+				if _, ok := unfolded(two); ok {
+					t.Error("two frames are taken for one")
+				}
+				for n := range min(len(b), 1000) {
+					if _, ok := unfolded(b[:n]); ok {
+						t.Errorf("the first %d bytes of %d are taken for a frame", n, len(b))
+					}
+				}
+			}
+		}
+	}
+	// A frame that says that it has half a GiB.
+	lie := []byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0xff, 0xff, 0xff, 0x1f, 0x01, 0, 0}
+	if room, ok := unfolded(lie); ok {
+		t.Errorf("room for %d bytes is made for a lie", room)
+	}
+	bombs := bytes.Repeat([]byte{0x02, 0, 0x10, 'x'}, 5000) // blocks of one byte 128 Ki times
+	bomb := slices.Concat([]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0x58}, bombs, []byte{0x01, 0, 0})
+	if _, err := Decode(bomb); dossier.KindOf(err) != dossier.KindLimit {
+		t.Errorf("%d bytes that unfold into 600 MiB: %v", len(bomb), err)
 	}
 }
 

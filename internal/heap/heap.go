@@ -15,10 +15,12 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"strconv"
 	"sync"
 )
 
-// Small is how large a heap becomes before garbage is collected for the first time, in bytes.
+// Small is how large a heap becomes before garbage is collected for the first time, in bytes,
+// or somewhat larger: stacks and variables of packages count for the limit too.
 const Small = 32 << 20
 
 // Lean is by how many percent a heap that is larger grows: a list of a large cluster is built
@@ -51,6 +53,21 @@ func begin() *limit {
 	}
 	l.afterNext()
 	return l
+}
+
+// Obey tells what GOGC is in the environment: that it is 100 cannot be told from that it is
+// not there.
+func Obey(gogc string) {
+	if gogc == strconv.Itoa(usual) {
+		now.obey()
+	}
+}
+
+func (l *limit) obey() {
+	l.fix(usual)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.given = true
 }
 
 // Fix lets the heap grow by so many percent from now on, however large it is.

@@ -26,6 +26,7 @@ const loadEnv = "DOSSIER_TEST_HEAP"
 
 func TestMain(m *testing.M) {
 	if load := os.Getenv(loadEnv); load != "" {
+		Obey(os.Getenv("GOGC"))
 		if load == "fixed" {
 			Fix(Lean)
 		}
@@ -45,7 +46,7 @@ func TestFirstCollection(t *testing.T) {
 	for _, tt := range []struct {
 		load, gogc string
 		want       bool
-	}{{"free", "", false}, {"fixed", "", true}, {"free", "50", true}, {"fixed", "off", false}} {
+	}{{"free", "", false}, {"fixed", "", true}, {"free", "50", true}, {"free", "100", true}, {"fixed", "off", false}} {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), loadEnv+"="+tt.load, "GODEBUG=gctrace=1", "GOGC="+tt.gogc)
 		out, err := cmd.CombinedOutput()

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"dossier.dev/dossier"
+	"dossier.dev/dossier/internal/blob"
 	"dossier.dev/dossier/internal/registry"
 	"dossier.dev/dossier/internal/registry/care"
 	"dossier.dev/dossier/internal/store"
@@ -356,4 +357,120 @@ func TestRowsOfRefused(t *testing.T) {
 			t.Errorf("there are %d rows and %d files, want what was accepted", n, files)
 		}
 	})
+}
+
+// brokenBlobs is a place whose writers cannot be suspended.
+type brokenBlobs struct{ blob.Store }
+
+func (b brokenBlobs) Create(ctx context.Context, key string) (blob.Writer, error) {
+	w, err := b.Store.Create(ctx, key)
+	return brokenWriter{w}, err
+}
+
+type brokenWriter struct{ blob.Writer }
+
+func (w brokenWriter) Suspend(ctx context.Context) (blob.Token, error) {
+	return nil, errors.Join(&dossier.Error{Kind: dossier.KindUnavailable, Op: "suspending", Err: errors.New("the place is away")}, w.Abort(ctx))
+}
+
+// TestRowOutlastsSuspend adds what cannot be kept to an upload whose bytes lie in its row: they
+// stay, and nobody holds the upload.
+func TestRowOutlastsSuspend(t *testing.T) {
+	l := newLab(t, func(c *registry.Config) { c.Blobs = brokenBlobs{c.Blobs} })
+	location := l.want(t, http.StatusAccepted, "", http.MethodPost, "/v2/app/blobs/uploads/", nil).header.Get("Location")
+	l.want(t, http.StatusAccepted, "", http.MethodPatch, location, []byte("first"))
+	for _, size := range []int{20_000, 2 << 20} { // not held, and held
+		l.want(t, http.StatusServiceUnavailable, "UNAVAILABLE", http.MethodPatch, location, make([]byte, size))
+		if a := l.want(t, http.StatusNoContent, "", http.MethodGet, location, nil); a.header.Get("Range") != "0-4" {
+			t.Errorf("the upload stands at %s", a.header.Get("Range"))
+		}
+	}
+	l.want(t, http.StatusCreated, "", http.MethodPut, location+digestTail("first and last"), []byte(" and last"))
+}
+
+// awayStore is a database that fails an Update after it, or instead of it.
+type awayStore struct {
+	store.Store
+	after, instead atomic.Bool
+}
+
+func (s *awayStore) fail(ctx context.Context, update func(context.Context, func(store.Tx) error) error, f func(store.Tx) error) error {
+	away := &dossier.Error{Kind: dossier.KindUnavailable, Op: "writing database", Err: errors.New("it is away")}
+	if s.instead.CompareAndSwap(true, false) {
+		return away
+	}
+	err := update(ctx, f)
+	if err == nil && s.after.CompareAndSwap(true, false) {
+		return away
+	}
+	return err
+}
+
+func (s *awayStore) Update(ctx context.Context, f func(store.Tx) error) error {
+	return s.fail(ctx, s.Store.Update, f)
+}
+
+func (s *awayStore) UpdateSoon(ctx context.Context, f func(store.Tx) error) error {
+	return s.fail(ctx, s.Store.UpdateSoon, f)
+}
+
+// TestRowWhenDatabaseFails has the last transaction of a chunk, or of an upload, fail, before or
+// after it was done. What is told of the upload is so, it can be gone on with at once, and
+// what it has is there.
+func TestRowWhenDatabaseFails(t *testing.T) {
+	for name, tt := range map[string]struct {
+		size int
+		done bool
+	}{"small": {10, false}, "unheld": {20_000, false}, "small, done": {10, true}, "unheld, done": {20_000, true}} {
+		t.Run(name, func(t *testing.T) {
+			var db *awayStore
+			l := newLab(t, func(c *registry.Config) {
+				db = &awayStore{Store: c.Store}
+				c.Store = db
+			})
+			location := l.want(t, http.StatusAccepted, "", http.MethodPost, "/v2/app/blobs/uploads/", nil).header.Get("Location")
+			l.want(t, http.StatusAccepted, "", http.MethodPatch, location, []byte("first"))
+			more := strings.Repeat("x", tt.size)
+			fails, all := &db.instead, "first"
+			if tt.done {
+				fails, all = &db.after, "first"+more
+			}
+			fails.Store(true)
+			l.want(t, http.StatusServiceUnavailable, "UNAVAILABLE", http.MethodPatch, location, []byte(more))
+			a := l.want(t, http.StatusNoContent, "", http.MethodGet, location, nil)
+			if want := fmt.Sprintf("0-%d", len(all)-1); a.header.Get("Range") != want {
+				t.Errorf("the upload stands at %s, want %s", a.header.Get("Range"), want)
+			}
+			inRow := len(all) <= registry.MaxSmall // else the upload is held before
+			if inRow {
+				fails.Store(true)
+				l.want(t, http.StatusServiceUnavailable, "UNAVAILABLE", http.MethodPut, location+digestTail(all), nil)
+			}
+			if !tt.done || !inRow {
+				l.want(t, http.StatusCreated, "", http.MethodPut, location+digestTail(all), nil)
+			}
+			if got := l.want(t, http.StatusOK, "", http.MethodGet, "/v2/app/blobs/"+string(dossier.FromBytes([]byte(all))), nil); string(got.body) != all {
+				t.Errorf("%d bytes came back, want %d", len(got.body), len(all))
+			}
+		})
+	}
+}
+
+// TestHeldWhenDatabaseFails has the last transaction of a long chunk fail: the upload is not held
+// for that.
+func TestHeldWhenDatabaseFails(t *testing.T) {
+	var db *awayStore
+	l := newLab(t, func(c *registry.Config) {
+		db = &awayStore{Store: c.Store}
+		c.Store = db
+	})
+	location := l.want(t, http.StatusAccepted, "", http.MethodPost, "/v2/app/blobs/uploads/", nil).header.Get("Location")
+	l.want(t, http.StatusAccepted, "", http.MethodPatch, location, []byte("first"))
+	finish := l.slowRequest(t, http.MethodPatch, location, "slow", strings.Repeat("x", 2<<20))
+	l.awaitFiles(t, 1) // it holds the upload
+	db.instead.Store(true)
+	if a := finish(); a.status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	l.want(t, http.StatusCreated, "", http.MethodPut, location+digestTail("first"), nil)
 }

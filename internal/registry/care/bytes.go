@@ -94,9 +94,10 @@ func (c *Collector) orphanRows(ctx context.Context) (deleted int, err error) {
 			return err
 		})
 		if err == nil && len(old) > 0 {
-			err = c.deleteRows(ctx, old, func(store.Tx) error { return nil })
-			c.config.Logger.InfoContext(ctx, "deleted rows with bytes that nothing names", "rows", len(old), "error", err)
-			deleted += len(old)
+			if err = c.deleteRows(ctx, old, func(store.Tx) error { return nil }); err == nil {
+				c.config.Logger.InfoContext(ctx, "deleted rows with bytes that nothing names", "rows", len(old))
+				deleted += len(old)
+			}
 		}
 		if err != nil || len(page) < pageSize {
 			return deleted, err
@@ -108,7 +109,12 @@ func (c *Collector) orphanRows(ctx context.Context) (deleted int, err error) {
 // orphans deletes bytes that no row names and returns how many: a process died
 // between writing the bytes and the row, or between removing the row and the bytes.
 func (c *Collector) orphans(ctx context.Context) (deleted int, err error) {
-	if deleted, err = c.orphanRows(ctx); err != nil || c.config.Blobs == nil {
+	deleted, err = c.orphanRows(ctx)
+	if dossier.KindOf(err) == dossier.KindCorrupt {
+		c.config.Logger.ErrorContext(ctx, "rows with bytes that nothing names could not be looked for", "error", err)
+		err = nil // it holds up nothing else
+	}
+	if err != nil || c.config.Blobs == nil {
 		return deleted, err
 	}
 	before := c.now().Add(-orphanAge)
