@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -225,6 +226,11 @@ func (w *writer) serve(ctx context.Context, t *turn) (whole, kept bool) {
 		return w.conn.do(ctx, "RELEASE part") == nil, false
 	}
 	if err := <-t.ran; err != nil {
+		if kind := dossier.KindOf(err); kind == dossier.KindCorrupt || kind == dossier.KindStorage {
+			// After such an error of its own SQLite may take what is whole for damaged, until
+			// the transaction ends (https://www.sqlite.org/lang_transaction.html, section 3).
+			return false, false
+		}
 		return w.conn.do(ctx, "ROLLBACK TO part") == nil && w.conn.do(ctx, "RELEASE part") == nil, false
 	}
 	if err := w.conn.do(ctx, "RELEASE part"); err != nil {
