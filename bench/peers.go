@@ -53,7 +53,7 @@ func (l *lab) needPeers(ctx context.Context, names ...string) ([]peer, error) {
 		}
 	}
 	all := map[string]peer{
-		ours: {ours, "file, directory and database", func(data, address string) (measure.Command, error) {
+		ours: {ours, "database, and of blobs above 16 KiB file and directory", func(data, address string) (measure.Command, error) {
 			return l.dossier("serve", "--no-cluster", "--offline", "--registry-name", "registry.example", "--data", data, "--listen", address), nil
 		}},
 		distribution: {distribution, "files it writes, not the names of blobs", func(data, address string) (measure.Command, error) {

@@ -16,6 +16,9 @@ import (
 // finish makes a blob of the upload: bytes first, if they need a place of their own, then the
 // row that names them.
 func (w *writing) finish(ctx context.Context, c *call) error {
+	if ctx.Err() != nil { // the client has left, and may come back
+		return errors.Join(ctx.Err(), w.save(ctx))
+	}
 	want := c.Digest
 	if want.Algorithm() != w.upload.Algorithm {
 		w.other = nil // it was said to have another
@@ -24,9 +27,6 @@ func (w *writing) finish(ctx context.Context, c *call) error {
 		if got := dossier.FromHash(w.upload.Algorithm, w.other); got != want {
 			return errors.Join(wrongDigest(want, got), w.drop(ctx))
 		}
-	}
-	if ctx.Err() != nil { // the client has left, and may come back
-		return errors.Join(ctx.Err(), w.save(ctx))
 	}
 	size, got, err := w.blob.Commit(ctx)
 	if err != nil {

@@ -3,8 +3,7 @@
 
 // Package small keeps blobs that are so small that a file or an object of their own would
 // cost more than the row that names them: their bytes lie in the database (store.SmallKey)
-// and come with the transaction that names them. Most blobs of a registry are that small by
-// number, configurations above all, and none of them by size.
+// and come with the transaction that names them. Most configurations are that small.
 //
 // A Writer has such bytes in memory; while an upload is under way its token holds them.
 package small
