@@ -37,6 +37,18 @@ func (c *call) deleteBlob(ctx context.Context) error {
 	return nil
 }
 
+// tagged returns what a tag points at now. KindNotFound: nothing.
+func tagged(ctx context.Context, r store.Reader, tag store.NameTag) (dossier.Digest, error) {
+	open, err := r.TagsAt(ctx, []store.NameTag{tag}, time.Time{})
+	if err != nil {
+		return "", err
+	}
+	if len(open) == 0 {
+		return "", dossier.Errorf(dossier.KindNotFound, "finding tag", tag.Name+":"+tag.Tag, "it points at nothing")
+	}
+	return open[0].Digest, nil
+}
+
 // deleteManifest drops a tag ("Deleting Tags"), or removes a manifest with all
 // tags that point at it ("Deleting Manifests").
 func (c *call) deleteManifest(ctx context.Context) error {

@@ -53,18 +53,15 @@ func (c *call) pullBlob(ctx context.Context) error {
 // keptBlob returns the record of the blob that is asked for, and keeps it for
 // those who will ask next. KindNotFound.
 func (c *call) keptBlob(ctx context.Context) (store.Blob, error) {
-	var b store.Blob
-	var until time.Time
+	var b store.LinkedBlob
 	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
-		if b, err = r.LinkedBlob(ctx, c.Repository, c.Digest); err == nil {
-			until, err = r.BlobLease(ctx, c.Repository, c.Digest)
-		}
+		b, err = r.LinkedBlob(ctx, c.Repository, c.Digest)
 		return err
 	})
 	if err == nil {
-		err = c.renew(ctx, store.Tx.LeaseBlob, c.Digest, until)
+		err = c.renew(ctx, store.Tx.LeaseBlob, c.Digest, b.KeptUntil)
 	}
-	return b, err
+	return b.Blob, err
 }
 
 // fetchBlob sends a blob that is not kept. Its errors are those that come before

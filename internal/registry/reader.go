@@ -19,21 +19,18 @@ import (
 
 // getBlob serves a blob, whole or in part (distribution spec, "Pulling blobs").
 func (c *call) getBlob(ctx context.Context) error {
-	var b store.Blob
-	var until time.Time
+	var b store.LinkedBlob
 	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
-		if b, err = r.LinkedBlob(ctx, c.Repository, c.Digest); err == nil {
-			until, err = r.BlobLease(ctx, c.Repository, c.Digest)
-		}
+		b, err = r.LinkedBlob(ctx, c.Repository, c.Digest)
 		return err
 	})
 	if err == nil && c.r.Method == http.MethodHead { // who asks may rely on it
-		err = c.renew(ctx, store.Tx.LeaseBlob, c.Digest, until)
+		err = c.renew(ctx, store.Tx.LeaseBlob, c.Digest, b.KeptUntil)
 	}
 	if err != nil {
 		return when(c.explain(ctx, err), dossier.KindNotFound, CodeBlobUnknown)
 	}
-	return c.sendBlob(ctx, b)
+	return c.sendBlob(ctx, b.Blob)
 }
 
 // sendBlob sends a blob that is kept. One of which it can be seen at once that it
@@ -108,19 +105,17 @@ func (c *call) describeBytes(d dossier.Digest, mediaType string) {
 // getManifest serves a manifest by digest or tag ("Pulling manifests").
 func (c *call) getManifest(ctx context.Context) error {
 	var m store.Manifest
-	err := c.config.Store.View(ctx, func(r store.Reader) error {
-		d := c.Digest
-		if c.Tag != "" {
-			repo, err := r.Repository(ctx, c.Repository)
-			if err != nil {
+	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
+		if c.Tag == "" {
+			m, err = r.Manifest(ctx, c.Repository, c.Digest)
+			return err
+		}
+		m, err = r.TaggedManifest(ctx, c.Repository, c.Tag)
+		if dossier.KindOf(err) == dossier.KindNotFound {
+			if _, err := r.Repository(ctx, c.Repository); err != nil {
 				return when(err, dossier.KindNotFound, CodeNameUnknown)
 			}
-			if d, err = tagged(ctx, r, store.NameTag{Name: repo.Name, Tag: c.Tag}); err != nil {
-				return err
-			}
 		}
-		var err error
-		m, err = r.Manifest(ctx, c.Repository, d)
 		return err
 	})
 	if err == nil {
@@ -131,18 +126,6 @@ func (c *call) getManifest(ctx context.Context) error {
 	}
 	c.serve(bytes.NewReader(m.Body), m.Digest, m.MediaType)
 	return nil
-}
-
-// tagged returns what a tag points at now. KindNotFound: nothing.
-func tagged(ctx context.Context, r store.Reader, tag store.NameTag) (dossier.Digest, error) {
-	open, err := r.TagsAt(ctx, []store.NameTag{tag}, time.Time{})
-	if err != nil {
-		return "", err
-	}
-	if len(open) == 0 {
-		return "", dossier.Errorf(dossier.KindNotFound, "finding tag", tag.Name+":"+tag.Tag, "it points at nothing")
-	}
-	return open[0].Digest, nil
 }
 
 // lazy is a blob that is opened where it is read.
@@ -206,7 +189,7 @@ func (l *lazy) Close() error {
 // Blob opens a blob of a repository, for whoever reads images in this process.
 // KindNotFound: the repository does not hold it.
 func (h *Handler) Blob(ctx context.Context, path string, d dossier.Digest) (io.ReadCloser, error) {
-	var b store.Blob
+	var b store.LinkedBlob
 	err := h.config.Store.View(ctx, func(r store.Reader) (err error) {
 		b, err = r.LinkedBlob(ctx, path, d)
 		return err

@@ -211,7 +211,7 @@ func (h *Handler) readConfig(ctx context.Context, p *push) (missing dossier.Dige
 	if !ok {
 		return "", nil
 	}
-	var b store.Blob
+	var b store.LinkedBlob
 	err = h.config.Store.View(ctx, func(r store.Reader) (err error) {
 		b, err = r.LinkedBlob(ctx, p.manifest.Repository, edge.Child)
 		return err
@@ -222,7 +222,7 @@ func (h *Handler) readConfig(ctx context.Context, p *push) (missing dossier.Dige
 	case err != nil:
 		return "", err
 	}
-	text, err := h.readSmall(ctx, b)
+	text, err := h.readSmall(ctx, b.Blob)
 	if err != nil || text == nil {
 		return "", err
 	}

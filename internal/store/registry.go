@@ -82,20 +82,26 @@ func (e *TagHeld) Error() string {
 // ContentReader reads what repositories hold. A path whose repository is not
 // there holds nothing. A damaged blob is as if it were not there.
 type ContentReader interface {
-	// LinkedBlob returns the record of a blob that a repository holds, or KindNotFound.
-	LinkedBlob(ctx context.Context, path string, d dossier.Digest) (Blob, error)
+	// LinkedBlob returns a blob that a repository holds, or KindNotFound.
+	LinkedBlob(ctx context.Context, path string, d dossier.Digest) (LinkedBlob, error)
 	// BlobHolders returns up to limit paths of repositories that hold a blob, after a path and in order.
 	BlobHolders(ctx context.Context, d dossier.Digest, after string, limit int) ([]string, error)
 	// Manifest returns a manifest that a repository holds, or KindNotFound.
 	Manifest(ctx context.Context, path string, d dossier.Digest) (Manifest, error)
+	// TaggedManifest returns the manifest that a tag of a repository points at now,
+	// or KindNotFound.
+	TaggedManifest(ctx context.Context, path, tag string) (Manifest, error)
 	// Referrers returns manifests that name a subject, without their bodies, by
 	// digest.
 	Referrers(ctx context.Context, q ReferrerQuery) ([]Manifest, error)
 	// Upload returns an upload of a repository, or KindNotFound.
 	Upload(ctx context.Context, path, id string) (Upload, error)
-	// BlobLease returns until when a repository keeps a blob whether or not a
-	// manifest needs it, or KindNotFound.
-	BlobLease(ctx context.Context, path string, d dossier.Digest) (time.Time, error)
+}
+
+// LinkedBlob is a blob in a repository.
+type LinkedBlob struct {
+	Blob
+	KeptUntil time.Time // no rule takes it away before, whether or not a manifest needs it
 }
 
 // Manifest is a manifest or an index in a repository. Pushed to two

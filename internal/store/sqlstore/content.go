@@ -16,16 +16,12 @@ import (
 
 const (
 	linkedBlob = `
-SELECT b.digest, b.key, b.size FROM repository_blob AS r JOIN blob AS b ON b.digest = r.digest
+SELECT b.digest, b.key, b.size, r.kept_until FROM repository_blob AS r JOIN blob AS b ON b.digest = r.digest
 WHERE r.repository = $1 AND r.digest = $2 AND b.damage = ''`
 
 	blobHolders = `
 SELECT r.repository FROM repository_blob AS r JOIN blob AS b ON b.digest = r.digest
 WHERE r.digest = $1 AND r.repository > $2 AND b.damage = '' ORDER BY r.repository LIMIT $3`
-
-	blobLease = `
-SELECT r.kept_until FROM repository_blob AS r JOIN blob AS b ON b.digest = r.digest
-WHERE r.repository = $1 AND r.digest = $2 AND b.damage = ''`
 
 	linkBlob = `
 INSERT INTO repository_blob (repository, digest, linked_at, kept_until)
@@ -58,6 +54,13 @@ SELECT digest FROM manifest WHERE repository = $1 AND digest IN (SELECT key FROM
 
 	manifestByDigest = `
 SELECT ` + referrerColumns + `, kept_until, body FROM manifest WHERE repository = $1 AND digest = $2`
+
+	manifestByTag = `
+SELECT m.repository, m.digest, m.media_type, m.artifact_type, m.subject, m.size, m.pushed_at, m.annotations, m.kept_until, m.body
+FROM repository AS r
+JOIN tag AS t ON t.name = r.name AND t.tag = $2 AND t.to_at IS NULL
+JOIN manifest AS m ON m.repository = r.path AND m.digest = t.digest
+WHERE r.path = $1`
 
 	referrersAfter = `
 SELECT ` + referrerColumns + ` FROM manifest
@@ -112,10 +115,17 @@ func scanManifest(row scanner, m *store.Manifest) error {
 	return err
 }
 
+func scanLinkedBlob(row scanner, b *store.LinkedBlob) error {
+	var kept int64
+	err := row.Scan(&b.Digest, &b.Key, &b.Size, &kept)
+	b.KeptUntil = instant(kept)
+	return err
+}
+
 // LinkedBlob implements [store.ContentReader].
-func (r reader) LinkedBlob(ctx context.Context, path string, d dossier.Digest) (store.Blob, error) {
+func (r reader) LinkedBlob(ctx context.Context, path string, d dossier.Digest) (store.LinkedBlob, error) {
 	const op = "finding blob"
-	b, ok, err := one(ctx, r.session, op, scanBlob, linkedBlob, path, d)
+	b, ok, err := one(ctx, r.session, op, scanLinkedBlob, linkedBlob, path, d)
 	if err == nil && !ok {
 		err = notHeld(op, path, d)
 	}
@@ -137,6 +147,16 @@ func (r reader) Manifest(ctx context.Context, path string, d dossier.Digest) (st
 	return m, err
 }
 
+// TaggedManifest implements [store.ContentReader].
+func (r reader) TaggedManifest(ctx context.Context, path, tag string) (store.Manifest, error) {
+	const op = "finding tag"
+	m, ok, err := one(ctx, r.session, op, scanManifest, manifestByTag, path, tag)
+	if err == nil && !ok {
+		err = dossier.Errorf(dossier.KindNotFound, op, path+":"+tag, "it points at nothing")
+	}
+	return m, err
+}
+
 // Manifests implements [store.RegistryReader].
 func (r reader) Manifests(ctx context.Context, path string, after dossier.Digest, limit int) ([]store.Manifest, error) {
 	return all(ctx, r.session, "listing manifests", scanReferrer, manifestsAfter, path, after, max(0, limit))
@@ -146,16 +166,6 @@ func (r reader) Manifests(ctx context.Context, path string, after dossier.Digest
 func (r reader) Referrers(ctx context.Context, q store.ReferrerQuery) ([]store.Manifest, error) {
 	return all(ctx, r.session, "finding referrers", scanReferrer, referrersAfter,
 		q.Repository, q.Subject, q.After, q.ArtifactType, max(0, q.Limit))
-}
-
-// BlobLease implements [store.ContentReader].
-func (r reader) BlobLease(ctx context.Context, path string, d dossier.Digest) (time.Time, error) {
-	const op = "finding blob"
-	until, ok, err := one(ctx, r.session, op, scanOne[int64], blobLease, path, d)
-	if err == nil && !ok {
-		err = notHeld(op, path, d)
-	}
-	return instant(until), err
 }
 
 // notHeld says that a repository does not hold something.

@@ -18,6 +18,7 @@ import (
 func contentCases() []testCase {
 	return []testCase{
 		{"blobs belong to repositories", blobsBelong},
+		{"manifests by tag", manifestsByTag},
 		{"a manifest needs its children", manifestNeedsChildren},
 		{"children stay as long as they are needed", childrenStay},
 		{"a child that goes while its manifest comes", childRaces},
@@ -44,6 +45,41 @@ func putBlobs(t testing.TB, s store.Store, path string, names ...string) {
 	})
 }
 
+// manifestsByTag: the manifest is that of the same repository to which the tag points now.
+func manifestsByTag(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	name, other := newRepository(t, s, "a").Name, newRepository(t, s, "b").Name
+	for _, m := range []store.Manifest{manifestNamed("a", "m"), manifestNamed("a", "n"), manifestNamed("b", "m"), manifestNamed("b", "o")} {
+		putManifest(t, s, m)
+	}
+	point := func(name, tag, to string, at int) {
+		update(t, s, func(tx store.Tx) error {
+			_, err := tx.SetTag(ctx, store.NameTag{Name: name, Tag: tag}, digest(to), minute(at), false)
+			return err
+		})
+	}
+	point(name, "moved", "m", 1)
+	point(name, "moved", "n", 2)
+	point(name, "gone", "m", 1)
+	point(other, "moved", "o", 3)
+	point(name, "elsewhere", "o", 4) // held by b alone
+	update(t, s, func(tx store.Tx) error {
+		_, err := tx.ClearTag(ctx, store.NameTag{Name: name, Tag: "gone"}, minute(5))
+		return err
+	})
+
+	for path, want := range map[string]store.Manifest{"a": manifestNamed("a", "n"), "b": manifestNamed("b", "o")} {
+		got := read(t, s, func(r store.Reader) (store.Manifest, error) { return r.TaggedManifest(ctx, path, "moved") })
+		if !cmp.Equal(got, want) {
+			t.Errorf("manifest of %s:moved (-want +got):\n%s", path, cmp.Diff(want, got))
+		}
+	}
+	for _, tag := range []store.NameTag{{Name: "a", Tag: "gone"}, {Name: "a", Tag: "elsewhere"}, {Name: "a", Tag: "never"}, {Name: "b", Tag: "gone"}, {Name: "none", Tag: "moved"}} {
+		err := s.View(ctx, func(r store.Reader) error { _, err := r.TaggedManifest(ctx, tag.Name, tag.Tag); return err })
+		wantKind(t, err, dossier.KindNotFound)
+	}
+}
+
 func manifestNamed(path, name string) store.Manifest {
 	body := []byte("body of " + name)
 	return store.Manifest{Repository: path, Digest: digest(name), MediaType: "application/x", Size: int64(len(body)), Body: body, PushedAt: minute(1)}
@@ -64,8 +100,9 @@ func blobsBelong(t *testing.T, s store.Store) {
 	newRepository(t, s, "b")
 	putBlobs(t, s, "a", "x", "x", "y")
 	putBlobs(t, s, "b", "y")
-	got := read(t, s, func(r store.Reader) (store.Blob, error) { return r.LinkedBlob(ctx, "a", digest("x")) })
-	if want := (store.Blob{Digest: digest("x"), Key: "key of x", Size: 7}); got != want {
+	got := read(t, s, func(r store.Reader) (store.LinkedBlob, error) { return r.LinkedBlob(ctx, "a", digest("x")) })
+	want := store.LinkedBlob{Blob: store.Blob{Digest: digest("x"), Key: "key of x", Size: 7}, KeptUntil: minute(2)}
+	if !cmp.Equal(got, want) {
 		t.Errorf("LinkedBlob: %+v, want %+v", got, want)
 	}
 	for path, name := range map[string]string{"b": "x", "none": "x", "a": "z"} {

@@ -172,23 +172,26 @@ func leaseHoldsBlob(t *testing.T, s store.Store) {
 	lease := func(name string, until int) error {
 		return s.Update(ctx, func(tx store.Tx) error { return tx.LeaseBlob(ctx, "a", digest(name), minute(until)) })
 	}
+	keptUntil := func() time.Time {
+		return read(t, s, func(r store.Reader) (store.LinkedBlob, error) { return r.LinkedBlob(ctx, "a", digest("x")) }).KeptUntil
+	}
 	for _, until := range []int{20, 5} { // a shorter one takes nothing back
 		if err := lease("x", until); err != nil {
 			t.Error(err)
 		}
 	}
-	if got := read(t, s, func(r store.Reader) (time.Time, error) { return r.BlobLease(ctx, "a", digest("x")) }); !got.Equal(minute(20)) {
+	if got := keptUntil(); !got.Equal(minute(20)) {
 		t.Errorf("the lease ends at %v, want %v", got, minute(20))
 	}
 	update(t, s, func(tx store.Tx) error { return tx.LinkBlob(ctx, "a", digest("x"), minute(3), minute(30)) }) // mounted again
-	if got := read(t, s, func(r store.Reader) (time.Time, error) { return r.BlobLease(ctx, "a", digest("x")) }); !got.Equal(minute(30)) {
+	if got := keptUntil(); !got.Equal(minute(30)) {
 		t.Errorf("the lease ends at %v, want %v", got, minute(30))
 	}
 	if collectBlob(t, s, "a", "x", 29) || !collectBlob(t, s, "a", "x", 30) || collectBlob(t, s, "a", "x", 31) {
 		t.Error("want it collected once, when its lease has ended")
 	}
 	wantKind(t, lease("x", 30), dossier.KindNotFound)
-	wantKind(t, s.View(ctx, func(r store.Reader) error { _, err := r.BlobLease(ctx, "a", digest("x")); return err }), dossier.KindNotFound)
+	wantKind(t, s.View(ctx, func(r store.Reader) error { _, err := r.LinkedBlob(ctx, "a", digest("x")); return err }), dossier.KindNotFound)
 	err := s.Update(ctx, func(tx store.Tx) error { return tx.LinkBlob(ctx, "a", digest("x"), minute(30), minute(40)) })
 	wantKind(t, err, dossier.KindNotFound)
 }

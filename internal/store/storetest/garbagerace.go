@@ -120,7 +120,7 @@ func uploadRaces(t *testing.T, s store.Store) {
 			t.Errorf("round %d: what was uploaded is not there", round)
 			continue
 		}
-		b := read(t, s, func(r store.Reader) (store.Blob, error) { return r.LinkedBlob(ctx, "a", digest(name)) })
+		b := read(t, s, func(r store.Reader) (store.LinkedBlob, error) { return r.LinkedBlob(ctx, "a", digest(name)) })
 		for _, g := range garbageOf(t, s) {
 			if g.Key == b.Key {
 				t.Errorf("round %d: its key is condemned", round)
