@@ -168,7 +168,11 @@ func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
 	turns := 0 // with those that were undone
 	for t := first; t != nil; {
 		turns++
-		whole, kept := w.serve(ctx, t)
+		serve := w.serve
+		if len(served) > 0 {
+			serve = w.serveApart
+		}
+		whole, kept := serve(ctx, t)
 		if kept {
 			served = append(served, t)
 		}
@@ -189,9 +193,7 @@ func (w *writer) group(ctx context.Context, first *turn) (next *turn) {
 		}
 	}
 	if len(served) == 0 {
-		if w.conn.do(ctx, "ROLLBACK") != nil {
-			w.reset(ctx)
-		}
+		w.reset(ctx)
 		return next
 	}
 	if err := w.conn.do(ctx, "COMMIT"); err != nil {
@@ -215,9 +217,19 @@ func (w *writer) begin(ctx context.Context) error {
 	return w.conn.do(ctx, "BEGIN IMMEDIATE")
 }
 
-// serve gives t its turn, within a savepoint. kept: t waits for the commit.
-// whole: the transaction still stands.
+// serve gives t its turn in a transaction in which nothing was done yet. kept: t waits for
+// the commit. whole: the transaction still stands.
 func (w *writer) serve(ctx context.Context, t *turn) (whole, kept bool) {
+	if !t.offer(start{session: w.session(steady{w.conn})}) {
+		return true, false
+	}
+	err := <-t.ran
+	return err == nil, err == nil
+}
+
+// serveApart is serve after others, whose work must stand when t fails: within a savepoint,
+// for which SQLite remembers how each page was that t changes.
+func (w *writer) serveApart(ctx context.Context, t *turn) (whole, kept bool) {
 	if err := w.conn.do(ctx, "SAVEPOINT part"); err != nil {
 		t.offer(start{err: err})
 		return false, false
