@@ -98,10 +98,6 @@ VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, '', $10, $11)`)
 	if err != nil {
 		return err
 	}
-	head, err := tx.PrepareContext(ctx, `INSERT INTO head (subject, seq, leaf) VALUES ($1, 1, $2)`)
-	if err != nil {
-		return err
-	}
 	log := &logInMemory{tiles: map[store.TileAt][]byte{}, nodes: map[string][]byte{}}
 	position := own[len(own)-1].Position
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -109,9 +105,6 @@ VALUES ($1, $2, $3, 1, $4, $5, $6, $7, $8, $9, '', $10, $11)`)
 		f := seeded(i, at.Add(time.Duration(i)*time.Millisecond))
 		if _, err := fact.ExecContext(ctx, position+int64(i)+1, f.ID, f.Subject, f.Kind, f.Source,
 			f.ValidAt.UnixMicro(), f.RecordedAt.UnixMicro(), dossier.BodyHash(f.Salt, f.Body), f.Salt, f.Leaf, f.Body); err != nil {
-			return err
-		}
-		if _, err := head.ExecContext(ctx, f.Subject, f.Leaf); err != nil {
 			return err
 		}
 		if i%(n/(2*provenParts+1)) == 0 && len(own) > 0 { // the next fact of each image

@@ -26,7 +26,6 @@ import (
 // projections are the rows that are made from facts, without their numbers.
 func projections() map[string]string {
 	return map[string]string{
-		"head":        `SELECT * FROM head`,
 		"retraction":  `SELECT * FROM retraction`,
 		"image":       `SELECT * FROM image`,
 		"edge":        `SELECT * FROM edge`,
@@ -119,8 +118,6 @@ func (w *damaged) rebuild() (list []string) {
 // damages are what an operator, or a bug, could do to the rows of projections.
 func damages() map[string][]string {
 	return map[string][]string{
-		"heads lost":             {`DELETE FROM head`},
-		"heads moved back":       {`UPDATE head SET seq = seq + 1`},
 		"a retraction made up":   {`INSERT INTO retraction (fact, by, recorded_at) SELECT min(position), max(position), 5 FROM fact GROUP BY subject HAVING count(*) > 1`},
 		"images lost":            {`DELETE FROM image`},
 		"images changed":         {`UPDATE image SET platform = 'linux/s390x', size = 1`},
@@ -142,7 +139,7 @@ func damages() map[string][]string {
 		"package terms lost":     {`DELETE FROM package_term`},
 		"packages lost":          {`DELETE FROM package_member`, `DELETE FROM package_term`, `DELETE FROM package_match`, `DELETE FROM package_key`, `DELETE FROM package`},
 		"all lost": {`DELETE FROM image_set`, `DELETE FROM image_read`, `DELETE FROM layer_read`, `DELETE FROM package_member`, `DELETE FROM package_set`,
-			`DELETE FROM term`, `DELETE FROM name`, `DELETE FROM edge`, `DELETE FROM image`, `DELETE FROM head`},
+			`DELETE FROM term`, `DELETE FROM name`, `DELETE FROM edge`, `DELETE FROM image`},
 	}
 }
 

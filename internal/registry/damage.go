@@ -42,24 +42,20 @@ func damageError(b store.BlobState) error {
 
 // explain turns the error of who did not find a blob in a repository into one that
 // says so when that is because it is damaged.
-func (c *call) explain(ctx context.Context, err error) error {
+func (c *call) explain(ctx context.Context, r store.Reader, err error) error {
 	if dossier.KindOf(err) != dossier.KindNotFound {
 		return err
 	}
-	var b store.BlobState
-	holds := false
-	viewErr := c.config.Store.View(ctx, func(r store.Reader) (err error) {
-		if b, err = r.BlobState(ctx, c.Digest); err != nil || b.Damage == "" {
-			return err
-		}
-		held, err := r.Holdings(ctx, c.Digest)
-		holds = slices.ContainsFunc(held, func(h store.Holding) bool { return h.Repository.Path == c.Repository && !h.Manifest })
+	b, readErr := r.BlobState(ctx, c.Digest)
+	if readErr != nil || b.Damage == "" {
 		return err
-	})
-	if viewErr == nil && holds {
-		return damageError(b)
 	}
-	return err
+	held, readErr := r.Holdings(ctx, c.Digest)
+	holds := slices.ContainsFunc(held, func(h store.Holding) bool { return h.Repository.Path == c.Repository && !h.Manifest })
+	if readErr != nil || !holds {
+		return err
+	}
+	return damageError(b)
 }
 
 // checkSize returns what is wrong with the bytes of a blob that were opened, as far as

@@ -36,7 +36,7 @@ func (c *call) pullBlob(ctx context.Context) error {
 		case dossier.KindOf(err) != dossier.KindNotFound:
 			return err
 		case c.mirror.Offline():
-			return c.explain(ctx, c.offline(CodeBlobUnknown))
+			return c.config.Store.View(ctx, func(r store.Reader) error { return c.explain(ctx, r, c.offline(CodeBlobUnknown)) })
 		}
 		err = c.fetchBlob(ctx)
 		if errors.Is(err, upstream.ErrThere) {

@@ -22,13 +22,13 @@ func (c *call) getBlob(ctx context.Context) error {
 	var b store.LinkedBlob
 	err := c.config.Store.View(ctx, func(r store.Reader) (err error) {
 		b, err = r.LinkedBlob(ctx, c.Repository, c.Digest)
-		return err
+		return c.explain(ctx, r, err)
 	})
 	if err == nil && c.r.Method == http.MethodHead { // who asks may rely on it
 		err = c.renew(ctx, store.Tx.LeaseBlob, c.Digest, b.KeptUntil)
 	}
 	if err != nil {
-		return when(c.explain(ctx, err), dossier.KindNotFound, CodeBlobUnknown)
+		return when(err, dossier.KindNotFound, CodeBlobUnknown)
 	}
 	return c.sendBlob(ctx, b.Blob)
 }

@@ -212,19 +212,25 @@ func (h *Handler) readConfig(ctx context.Context, p *push) (missing dossier.Dige
 		return "", nil
 	}
 	var b store.LinkedBlob
+	var text []byte
+	linked := false
 	err = h.config.Store.View(ctx, func(r store.Reader) (err error) {
 		b, err = r.LinkedBlob(ctx, p.manifest.Repository, edge.Child)
+		if linked = err == nil; linked && store.IsSmallKey(b.Key) {
+			text, err = r.SmallBlob(ctx, b.Key)
+		}
 		return err
 	})
 	switch {
-	case dossier.KindOf(err) == dossier.KindNotFound:
+	case !linked && dossier.KindOf(err) == dossier.KindNotFound:
 		return edge.Child, nil
 	case err != nil:
 		return "", err
 	}
-	text, err := h.readSmall(ctx, b.Blob)
-	if err != nil || text == nil {
-		return "", err
+	if !store.IsSmallKey(b.Key) {
+		if text, err = h.readSmall(ctx, b.Blob); err != nil || text == nil {
+			return "", err
+		}
 	}
 	node, err := image.ParseConfig(image.Descriptor{MediaType: edge.MediaType, Digest: edge.Child}, text)
 	if err == nil {

@@ -6,6 +6,11 @@ package sqlstore
 // dialect holds the statements that differ between the engines. Empty: the
 // engine needs none.
 type dialect struct {
+	// lockHead makes other writers of facts of subject $1 wait until the end of the
+	// transaction, and gives the end of its chain; headOf gives it, moveHead sets it to
+	// link $2 with leaf $3, dropHead forgets it. SQLite has one writer, and finds the end
+	// where the facts are.
+	lockHead, headOf, moveHead, dropHead string
 	// lockCluster makes other writers of the places of cluster $1 wait until
 	// the end of the transaction.
 	lockCluster string
@@ -45,6 +50,13 @@ RETURNING ` + jobColumns,
 
 func postgresDialect() *dialect {
 	return &dialect{
+		lockHead: `
+INSERT INTO head (subject, seq, leaf) VALUES ($1, 0, '')
+ON CONFLICT (subject) DO UPDATE SET seq = head.seq
+RETURNING seq, leaf`,
+		headOf:   `SELECT seq, leaf FROM head WHERE subject = $1`,
+		moveHead: `UPDATE head SET seq = $2, leaf = $3 WHERE subject = $1`,
+		dropHead: `DELETE FROM head WHERE subject = $1`,
 		keepBlobs: `
 WITH needed AS MATERIALIZED (
     SELECT digest FROM repository_blob WHERE repository = $1 AND kept_until < $3

@@ -20,14 +20,8 @@ const (
 
 	factByID = `SELECT ` + factColumns + ` FROM fact WHERE id = $1`
 
-	// lockHead makes other writers of the subject wait until the end of the
-	// transaction, and gives the end of its chain.
-	lockHead = `
-INSERT INTO head (subject, seq, leaf) VALUES ($1, 0, '')
-ON CONFLICT (subject) DO UPDATE SET seq = head.seq
-RETURNING seq, leaf`
-
-	moveHead = `UPDATE head SET seq = $2, leaf = $3 WHERE subject = $1`
+	// newestOf is the end of a subject's chain.
+	newestOf = `SELECT seq, leaf FROM fact WHERE subject = $1 ORDER BY seq DESC LIMIT 1`
 
 	insertFact = `
 INSERT INTO fact (id, subject, seq, kind, source, valid_at, recorded_at, body_hash, salt, prev, leaf, body)
@@ -94,19 +88,40 @@ func (t *tx) Record(ctx context.Context, s dossier.Statement) (dossier.Fact, boo
 	if len(f.Body) == 0 {
 		f.Body = nil
 	}
-	if kept, ok, err := one(ctx, t.session, op, scanFact, factByID, f.ID); err != nil || ok {
-		return kept.Fact, false, err
+	var end head
+	var err error
+	chained := true
+	locks := t.dialect.lockHead != ""
+	if !locks {
+		if end, chained, err = one(ctx, t.session, op, scanHead, newestOf, f.Subject); err != nil {
+			return dossier.Fact{}, false, err
+		}
+	}
+	if chained {
+		if kept, ok, err := one(ctx, t.session, op, scanFact, factByID, f.ID); err != nil || ok {
+			return kept.Fact, false, err
+		}
 	}
 	retracted, err := t.retracted(ctx, s)
 	if err != nil {
 		return dossier.Fact{}, false, err
 	}
-	end, _, err := one(ctx, t.session, op, scanHead, lockHead, f.Subject)
-	if err != nil {
-		return dossier.Fact{}, false, err
+	if locks {
+		if end, _, err = one(ctx, t.session, op, scanHead, t.dialect.lockHead, f.Subject); err != nil {
+			return dossier.Fact{}, false, err
+		}
 	}
 	f.Seq, f.Prev = end.seq, end.leaf
 	return t.append(ctx, f, retracted)
+}
+
+// moveHead keeps where the chain of a subject ends, where there is a row for that.
+func (t *tx) moveHead(ctx context.Context, op string, subject dossier.Digest, end head) error {
+	if t.dialect.moveHead == "" {
+		return nil
+	}
+	_, err := t.exec(ctx, op, t.dialect.moveHead, subject, end.seq, end.leaf)
+	return err
 }
 
 // retracted returns the position of the fact that a statement takes back, or 0
@@ -134,7 +149,7 @@ func (t *tx) retracted(ctx context.Context, s dossier.Statement) (int64, error) 
 }
 
 // append adds f to the chain whose last link f.Seq and f.Prev name. The caller
-// has locked its head.
+// has locked its head, where there is one.
 func (t *tx) append(ctx context.Context, f dossier.Fact, retracted int64) (dossier.Fact, bool, error) {
 	const op = "recording fact"
 	f.Seq++
@@ -163,10 +178,7 @@ func (t *tx) append(ctx context.Context, f dossier.Fact, retracted int64) (dossi
 			return dossier.Fact{}, false, err
 		}
 	}
-	if _, err := t.exec(ctx, op, moveHead, f.Subject, f.Seq, f.Leaf); err != nil {
-		return dossier.Fact{}, false, err
-	}
-	return f, true, nil
+	return f, true, t.moveHead(ctx, op, f.Subject, head{f.Seq, f.Leaf})
 }
 
 // Fact implements [store.FactReader].

@@ -41,7 +41,7 @@ WHERE condemned_at <= $1 ORDER BY condemned_at, key LIMIT $2`
 
 	keysNamed = `
 SELECT key FROM blob WHERE key IN (SELECT key FROM json_each($1))
-UNION SELECT key FROM upload WHERE key IN (SELECT key FROM json_each($2))
+UNION SELECT key FROM upload WHERE key <> '' AND key IN (SELECT key FROM json_each($2))
 UNION SELECT key FROM garbage WHERE key IN (SELECT key FROM json_each($3))`
 
 	// holdings gives manifests and blobs alike.

@@ -253,7 +253,8 @@ func TestBusy(t *testing.T) {
 }
 
 // TestMigrationsAgree compares tables, columns and indexes of the two engines. The
-// log of the audit has files of its own with SQLite.
+// log of the audit has files of its own with SQLite, which keeps no ends of chains either: see
+// dialect.lockHead.
 func TestMigrationsAgree(t *testing.T) {
 	schema := func(database, query string) []string {
 		open(t, at(database))
@@ -285,7 +286,7 @@ UNION ALL
 SELECT 'index ' || name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL`)
 	postgres := schema(pgtest.Start(t), `
 SELECT table_name || '.' || column_name || ' ' || is_nullable || ' ' || data_type
-FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE 'goose%' AND table_name NOT LIKE 'audit%'
+FROM information_schema.columns WHERE table_schema = 'public' AND table_name NOT LIKE 'goose%' AND table_name NOT LIKE 'audit%' AND table_name <> 'head'
 UNION ALL
 SELECT 'index ' || indexname FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE '%_key' AND indexname NOT LIKE '%_pkey'`)
 	if diff := cmp.Diff(sqlite, postgres); diff != "" {

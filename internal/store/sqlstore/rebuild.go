@@ -20,12 +20,6 @@ const (
 	namedSubjects  = `SELECT DISTINCT digest FROM name WHERE digest > $1 ORDER BY digest LIMIT $2`
 	termedSubjects = `SELECT DISTINCT digest FROM term WHERE digest > $1 ORDER BY digest LIMIT $2`
 
-	newestOf = `SELECT seq, leaf FROM fact WHERE subject = $1 ORDER BY seq DESC LIMIT 1`
-
-	headOf = `SELECT seq, leaf FROM head WHERE subject = $1`
-
-	dropHead = `DELETE FROM head WHERE subject = $1`
-
 	retractionsOf = `
 SELECT fact, by, recorded_at FROM retraction
 WHERE fact IN (SELECT position FROM fact WHERE subject = $1) ORDER BY fact, by`
@@ -81,13 +75,15 @@ type takenBack struct{ fact, by, at int64 }
 // Chained implements [store.ProjectionReader].
 func (r reader) Chained(ctx context.Context, subject dossier.Digest) (bool, error) {
 	const op = "comparing a chain"
-	newest, _, err := one(ctx, r.session, op, scanHead, newestOf, subject)
-	if err != nil {
-		return false, err
-	}
-	kept, _, err := one(ctx, r.session, op, scanHead, headOf, subject)
-	if err != nil || kept != newest {
-		return false, err
+	if r.dialect.headOf != "" {
+		newest, _, err := one(ctx, r.session, op, scanHead, newestOf, subject)
+		if err != nil {
+			return false, err
+		}
+		kept, _, err := one(ctx, r.session, op, scanHead, r.dialect.headOf, subject)
+		if err != nil || kept != newest {
+			return false, err
+		}
 	}
 	want, err := r.takenBack(ctx, subject)
 	if err != nil {
@@ -122,10 +118,12 @@ func (r reader) takenBack(ctx context.Context, subject dossier.Digest) ([]takenB
 	return list, nil
 }
 
-// MendChain implements [store.ProjectionWriter].
-func (t *tx) MendChain(ctx context.Context, subject dossier.Digest) error {
-	const op = "mending a chain"
-	if _, _, err := one(ctx, t.session, op, scanHead, lockHead, subject); err != nil { // others wait
+// mendHead makes the end of a chain, as it is kept, what the facts say.
+func (t *tx) mendHead(ctx context.Context, op string, subject dossier.Digest) error {
+	if t.dialect.lockHead == "" {
+		return nil
+	}
+	if _, _, err := one(ctx, t.session, op, scanHead, t.dialect.lockHead, subject); err != nil { // others wait
 		return err
 	}
 	newest, ok, err := one(ctx, t.session, op, scanHead, newestOf, subject)
@@ -133,11 +131,16 @@ func (t *tx) MendChain(ctx context.Context, subject dossier.Digest) error {
 		return err
 	}
 	if ok {
-		_, err = t.exec(ctx, op, moveHead, subject, newest.seq, newest.leaf)
-	} else {
-		_, err = t.exec(ctx, op, dropHead, subject)
+		return t.moveHead(ctx, op, subject, newest)
 	}
-	if err != nil {
+	_, err = t.exec(ctx, op, t.dialect.dropHead, subject)
+	return err
+}
+
+// MendChain implements [store.ProjectionWriter].
+func (t *tx) MendChain(ctx context.Context, subject dossier.Digest) error {
+	const op = "mending a chain"
+	if err := t.mendHead(ctx, op, subject); err != nil {
 		return err
 	}
 	list, err := t.takenBack(ctx, subject)
