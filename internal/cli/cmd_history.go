@@ -12,6 +12,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/render"
+	"dossier.dev/dossier/internal/server"
 )
 
 // historyFlags ask for another time than now, or for two.
@@ -73,7 +74,7 @@ func (p *program) history(ctx context.Context, ref string, times historyFlags, o
 	if !dossier.IsLocal(ref) && (strings.HasSuffix(ref, "/") || !at.IsZero()) { // to read it now would not help
 		return p.askStored(ctx, func(a Answerer) error { return print(a, ref) })
 	}
-	return p.ask(ctx, ref, print)
+	return p.ask(ctx, ref, (*server.Engine).RefreshContents, print)
 }
 
 // changes compares two times of a repository.

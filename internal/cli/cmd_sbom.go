@@ -11,6 +11,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/render"
+	"dossier.dev/dossier/internal/server"
 )
 
 func (p *program) sbomCommand() *cobra.Command {
@@ -45,7 +46,7 @@ func (p *program) sbom(ctx context.Context, q dossier.SBOMQuery, out outputFlags
 	if q.At, err = at.times(); err != nil {
 		return err
 	}
-	return p.ask(ctx, q.Ref, func(a Answerer, ref string) error {
+	return p.ask(ctx, q.Ref, (*server.Engine).RefreshContents, func(a Answerer, ref string) error {
 		q.Ref = ref
 		s, err := a.SBOM(ctx, q)
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/render"
+	"dossier.dev/dossier/internal/server"
 )
 
 func (p *program) showCommand() *cobra.Command {
@@ -47,7 +48,7 @@ func (p *program) show(ctx context.Context, ref string, out outputFlags, at atFl
 	if err != nil {
 		return err
 	}
-	return p.ask(ctx, ref, func(a Answerer, ref string) error {
+	return p.ask(ctx, ref, (*server.Engine).Refresh, func(a Answerer, ref string) error {
 		if proof != "" {
 			return p.showProven(ctx, a, ref, times, out, proof)
 		}
@@ -59,9 +60,12 @@ func (p *program) show(ctx context.Context, ref string, out outputFlags, at atFl
 	})
 }
 
+// refresher reads an image: (*server.Engine).Refresh, or RefreshContents.
+type refresher func(e *server.Engine, ctx context.Context, ref string) (stale, err error)
+
 // ask finds who answers about an image: the server, if one is named and the
 // image is not local; else this process, which reads the image first.
-func (p *program) ask(ctx context.Context, ref string, f func(a Answerer, ref string) error) error {
+func (p *program) ask(ctx context.Context, ref string, refresh refresher, f func(a Answerer, ref string) error) error {
 	remote, err := p.remote()
 	if err != nil {
 		return err
@@ -80,7 +84,7 @@ func (p *program) ask(ctx context.Context, ref string, f func(a Answerer, ref st
 	m := p.meter()
 	defer m.clear()
 	m.report("reading "+ref, 0, 1)
-	stale, err := engine.Refresh(ctx, ref)
+	stale, err := refresh(engine, ctx, ref)
 	m.clear()
 	if err != nil {
 		return err

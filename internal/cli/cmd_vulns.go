@@ -81,7 +81,7 @@ func (p *program) vulns(ctx context.Context, q dossier.FindingQuery, files ruleF
 	if err != nil {
 		return err
 	}
-	return p.ask(ctx, q.Ref, func(a Answerer, ref string) error {
+	return p.ask(ctx, q.Ref, (*server.Engine).Refresh, func(a Answerer, ref string) error {
 		q.Ref = ref
 		list, err := a.Findings(ctx, q)
 		if err != nil {
@@ -102,7 +102,7 @@ func (p *program) vulns(ctx context.Context, q dossier.FindingQuery, files ruleF
 }
 
 func (p *program) explain(ctx context.Context, q dossier.FindingQuery, id string, out outputFlags) error {
-	return p.ask(ctx, q.Ref, func(a Answerer, ref string) error {
+	return p.ask(ctx, q.Ref, (*server.Engine).Refresh, func(a Answerer, ref string) error {
 		q.Ref = ref
 		e, err := a.Explain(ctx, q, id)
 		if err != nil {

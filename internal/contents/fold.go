@@ -77,14 +77,18 @@ func (s *Stack) Image() Image {
 				p.License = cmp.Or(t.licenses[p.Name], t.licenses[p.Source])
 			}
 			found := Found{Package: p, Layer: layers[position].Digest, Position: position, Path: s.path}
-			found.PURL = purlOf(p, image.Distribution)
-			found.Ecosystem = ecosystemOf(p, image.Distribution)
 			if p.Type == "golang" {
 				found.Program = s.file.Program
 			}
 			image.Packages = append(image.Packages, found)
 		}
 	}
+	sideBySide(packages, func(begin, end int) {
+		for i := range image.Packages[begin:end] {
+			f := &image.Packages[begin+i]
+			f.PURL, f.Ecosystem = purlOf(f.Package, image.Distribution), ecosystemOf(f.Package, image.Distribution)
+		}
+	})
 	sortFound(image.Packages)
 	// A distribution's package is installed once, however many databases list it.
 	image.Packages = slices.CompactFunc(image.Packages, func(a, b Found) bool { return a.ofDistribution() && a.key() == b.key() })
@@ -133,14 +137,12 @@ func newTree() *tree {
 
 // lay puts layer i on top.
 func (t *tree) lay(i int, l *LayerResult) {
-	hidden := t.hidden(l)
-	for p := range t.links {
-		if hidden(p) {
-			delete(t.links, p)
-			clear(t.resolved)
-		}
+	c := t.cover(l)
+	for p := range those(t.links, c.hides) {
+		delete(t.links, p)
+		clear(t.resolved)
 	}
-	gone := t.hide(l, hidden)
+	gone := t.hide(c)
 	for _, link := range l.Links {
 		p := t.parent(link.Path)
 		if t.links[p] != link.Target {
@@ -187,71 +189,89 @@ func sinceOf(f *File, before place) map[key]int {
 	return since
 }
 
-// hidden returns what layer l itself deletes or replaces, for paths without
-// symbolic links on the way: by whiteouts, opaque directories, and entries.
-func (t *tree) hidden(l *LayerResult) func(string) bool {
-	removed, opaque := map[string]bool{}, map[string]bool{}
+// cover is what a layer itself deletes or replaces.
+type cover struct {
+	*LayerResult
+	removed, opaque map[string]bool
+}
+
+// cover returns what layer l itself deletes or replaces: by whiteouts, opaque
+// directories, and entries.
+func (t *tree) cover(l *LayerResult) cover {
+	c := cover{l, map[string]bool{}, map[string]bool{}}
 	for _, p := range l.Removed {
-		removed[t.parent(p)] = true
+		c.removed[t.parent(p)] = true
 	}
 	for _, p := range l.Opaque {
-		opaque[t.resolve(p)] = true
+		c.opaque[t.resolve(p)] = true
 	}
-	below := make(map[string]bool, len(t.files)) // whether all in a directory is hidden
-	below["."] = opaque[""]
+	return c
+}
+
+// hides returns a function that tells of paths without symbolic links on the way whether
+// they are covered. It remembers directories, and is for one goroutine.
+func (c cover) hides() func(string) bool {
+	below := map[string]bool{".": c.opaque[""]} // whether all in a directory is hidden
 	var isBelow func(dir string) bool
 	isBelow = func(dir string) bool {
 		gone, ok := below[dir]
 		if !ok {
-			gone = removed[dir] || opaque[dir] || l.Names.has(nameHash(dir)) || isBelow(dirOf(dir))
+			gone = c.removed[dir] || c.opaque[dir] || c.Names.has(nameHash(dir)) || isBelow(dirOf(dir))
 			below[dir] = gone
 		}
 		return gone
 	}
-	return func(p string) bool { return removed[p] || l.names(nameHash(p)) || isBelow(dirOf(p)) }
+	return func(p string) bool { return c.removed[p] || c.names(nameHash(p)) || isBelow(dirOf(p)) }
 }
 
 // names reports whether a layer has an entry at the path with that hash.
 func (l *LayerResult) names(hash uint64) bool { return l.Names.has(hash) || l.Dirs.has(hash) }
 
-// hide drops files and releases that layer l hides, by their own paths or by
-// those that lead to them through symbolic links: l names what it has as it is
+// hide drops files and releases that a layer hides, by their own paths or by
+// those that lead to them through symbolic links: the layer names what it has as it is
 // written there. It returns the files.
-func (t *tree) hide(l *LayerResult, hidden func(string) bool) map[string]place {
+func (t *tree) hide(c cover) map[string]place {
 	through := t.aliases()
-	gone := func(p string) bool {
-		if hidden(p) {
-			return true
-		}
-		for _, alias := range through.of(p) {
-			if l.names(nameHash(alias)) {
+	hides := func() func(string) bool {
+		hidden := c.hides()
+		return func(p string) bool {
+			if hidden(p) {
 				return true
 			}
+			for _, alias := range through.of(p) {
+				if c.names(nameHash(alias)) {
+					return true
+				}
+			}
+			return false
 		}
-		return false
 	}
 	dropped := map[string]place{}
-	for p, f := range t.files {
-		if gone(p) {
-			dropped[p] = f
-			delete(t.files, p)
-		}
+	for p := range those(t.files, hides) {
+		dropped[p] = t.files[p]
+		delete(t.files, p)
 	}
-	maps.DeleteFunc(t.releases, func(p string, _ dossier.Distribution) bool { return gone(p) })
+	for p := range those(t.releases, hides) {
+		delete(t.releases, p)
+	}
 	return dropped
 }
 
-// seen returns the files, each at one place: its own path, or else the first of
+// seen returns the files by path, each at one place: its own path, or else the first of
 // its hard links that is still there.
 func (t *tree) seen() []place {
-	best := make(map[*File]place, len(t.files))
-	for _, p := range slices.Sorted(maps.Keys(t.files)) {
-		f := t.files[p]
-		if _, ok := best[f.file]; !ok || p == f.file.Path {
-			best[f.file] = f
+	all := slices.SortedFunc(maps.Values(t.files), func(a, b place) int { return cmp.Compare(a.path, b.path) })
+	linked := map[*File]bool{} // of those with hard links, which have had a place
+	return slices.DeleteFunc(all, func(s place) bool {
+		if len(s.file.Aliases) == 0 || s.path == s.file.Path {
+			return false
 		}
-	}
-	return slices.SortedFunc(maps.Values(best), func(a, b place) int { return cmp.Compare(a.path, b.path) })
+		if own, ok := t.files[s.file.Path]; ok && own.file == s.file || linked[s.file] {
+			return true
+		}
+		linked[s.file] = true
+		return false
+	})
 }
 
 // distribution returns what the image says it is: the release file at the two
@@ -380,8 +400,15 @@ func (t *tree) aliasesTo(paths ...string) aliases {
 		}
 	}
 	a := aliases{}
-	for link := range t.links {
-		if target := t.follow(link); dirs[target] && target != link {
+	links := slices.Collect(maps.Keys(t.links))
+	targets := make([]string, len(links))
+	sideBySide(len(links), func(begin, end int) {
+		for i, link := range links[begin:end] {
+			targets[begin+i] = t.follow(link)
+		}
+	})
+	for i, link := range links {
+		if target := targets[i]; dirs[target] && target != link {
 			a[target] = append(a[target], link)
 		}
 	}

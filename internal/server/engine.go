@@ -157,27 +157,14 @@ func (e *Engine) Close() error {
 	return errors.Join(e.audit.Close(), e.config.closeStores(e.store, e.advisories))
 }
 
-// openStores opens the store, and beside it that of advisories: another one when both are
-// files, else the same.
+// openStores opens the store. That of advisories is another one when both are files, and
+// opened when it is needed; else the same.
 func openStores(ctx context.Context, c Config, config sqlstore.Config) (db, advisories store.Store, err error) {
-	if c.Database != "" {
-		db, err = sqlstore.Open(ctx, config)
+	db, err = sqlstore.Open(ctx, config)
+	if err != nil || c.Database != "" {
 		return db, db, err
 	}
-	var failed error
-	var opening sync.WaitGroup
-	opening.Go(func() { advisories, failed = openAdvisories(ctx, c) })
-	db, err = sqlstore.Open(ctx, config)
-	opening.Wait()
-	switch {
-	case err == nil && failed == nil:
-		return db, advisories, nil
-	case err == nil:
-		return nil, nil, errors.Join(failed, db.Close())
-	case failed == nil:
-		err = errors.Join(err, advisories.Close())
-	}
-	return nil, nil, err // that of the advisories would say the same again
+	return db, &late{open: func(ctx context.Context) (store.Store, error) { return openAdvisories(context.WithoutCancel(ctx), c) }}, nil
 }
 
 // closeStores closes what openStores opened, side by side.
@@ -193,10 +180,20 @@ func (c Config) closeStores(db, advisories store.Store) error {
 	return errors.Join(err, failed)
 }
 
-// Refresh reads an image because somebody asks for it. When that fails but
-// something is known of the image, the failure is returned as stale, and the
-// answer is what is known.
+// Refresh reads an image because somebody asks for it, and compares its packages with
+// advisories. When reading fails but something is known of the image, the failure is
+// returned as stale, and the answer is what is known.
 func (e *Engine) Refresh(ctx context.Context, ref string) (stale, err error) {
+	return e.read(ctx, ref, true)
+}
+
+// RefreshContents is Refresh for who does not ask what advisories say: without anything new
+// they are not looked at.
+func (e *Engine) RefreshContents(ctx context.Context, ref string) (stale, err error) {
+	return e.read(ctx, ref, false)
+}
+
+func (e *Engine) read(ctx context.Context, ref string, match bool) (stale, err error) {
 	if e.config.Offline && !dossier.IsLocal(ref) {
 		return nil, nil
 	}
@@ -214,10 +211,18 @@ func (e *Engine) Refresh(ctx context.Context, ref string) (stale, err error) {
 			}
 		}
 	}
+	changed := e.changed.next()
 	d, err := e.ingest.Inspect(ctx, name, true)
 	if err == nil {
-		if err := e.Match(ctx); err != nil {
-			return nil, err
+		select {
+		case <-changed:
+			match = true
+		default:
+		}
+		if match {
+			if err := e.Match(ctx); err != nil {
+				return nil, err
+			}
 		}
 		if dossier.IsLocal(ref) {
 			e.remember(ref, d)
