@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"sync"
 	"syscall"
-	"time"
 
 	"modernc.org/sqlite"
 
@@ -24,19 +23,94 @@ import (
 	"dossier.dev/dossier/internal/store"
 )
 
-// sqliteEngine is a SQLite file: one connection that writes, and some that read.
+// sqliteEngine is a SQLite file: one connection that writes, and some that read. That which
+// writes is opened by who first does: a command that only asks needs none, and each has
+// SQLite parse the schema.
 type sqliteEngine struct {
+	config  Config
 	db      *sql.DB // reads
 	readers *stack
-	writer  *writer
-	now     func() time.Time
 	wake    *waker
 	dialect *dialect
+
+	opening sync.Mutex
+	writer  *writer // nil: nobody has written yet
 }
 
 // openSQLite opens the file that c names, makes it when it is not there, and
-// brings its schema up to date.
+// brings its schema up to date. That the names of the file and of what it lies in are
+// durable is seen to before anything is written.
 func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, error) {
+	readDB, err := sqliteDB(c, url.Values{"_pragma": {"query_only(1)"}})
+	if err != nil {
+		return nil, err
+	}
+	e := &sqliteEngine{config: c, db: readDB, readers: newStack(c.MaxReaders), wake: wake, dialect: sqliteDialect()}
+	if e.isCurrent(ctx) {
+		return e, nil
+	}
+	if _, err := e.writes(ctx); err != nil {
+		return nil, errors.Join(err, readDB.Close())
+	}
+	return e, nil
+}
+
+// isCurrent reports whether the file is a database with a write-ahead log and the schema of
+// this program. What is not, and what cannot be read, is for who writes.
+func (e *sqliteEngine) isCurrent(ctx context.Context) bool {
+	if !isLogged(e.config.Path) {
+		return false
+	}
+	conn, err := e.db.Conn(ctx)
+	if err != nil {
+		return false
+	}
+	c := newSQLiteConn(conn)
+	var version int64
+	if err := conn.QueryRowContext(ctx, schemaVersion).Scan(&version); err != nil {
+		c.discard()
+		return false
+	}
+	e.readers.idle = append(e.readers.idle, c) // nobody else uses e yet
+	files, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		return false
+	}
+	latest, err := latestMigration(files)
+	return err == nil && version == latest
+}
+
+// isLogged reports whether a file is a database with a write-ahead log
+// (https://www.sqlite.org/fileformat.html, section 1.3.3).
+func isLogged(path string) bool {
+	const version = 19 // where the version of the format stands, for reading: 2 with a log
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [version + 1]byte
+	_, err = f.ReadAt(head[:], 0)
+	return err == nil && head[version] == 2
+}
+
+// writes returns the writer. When it could not be opened the next call tries again.
+func (e *sqliteEngine) writes(ctx context.Context) (*writer, error) {
+	e.opening.Lock()
+	defer e.opening.Unlock()
+	if e.writer != nil {
+		return e.writer, nil
+	}
+	w, err := e.openWriter(context.WithoutCancel(ctx))
+	if err == nil {
+		e.writer = w
+	}
+	return w, err
+}
+
+// openWriter opens the connection that writes, and brings the schema up to date.
+func (e *sqliteEngine) openWriter(ctx context.Context) (*writer, error) {
+	c := e.config
 	if err := createFile(c.Path); err != nil {
 		return nil, err
 	}
@@ -51,33 +125,22 @@ func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, erro
 	if err := migrateSQLite(ctx, writeDB, c); err != nil {
 		return nil, errors.Join(err, writeDB.Close())
 	}
-	readDB, err := sqliteDB(c, url.Values{"_pragma": {"query_only(1)"}})
-	if err != nil {
-		return nil, errors.Join(err, writeDB.Close())
-	}
 	conn, err := writeDB.Conn(ctx)
 	if err != nil {
-		return nil, errors.Join(engineError(opOpen, c.Path, err), readDB.Close(), writeDB.Close())
-	}
-	e := &sqliteEngine{
-		db:      readDB,
-		readers: newStack(c.MaxReaders),
-		now:     c.Now,
-		wake:    wake,
-		dialect: sqliteDialect(),
+		return nil, errors.Join(engineError(opOpen, c.Path, err), writeDB.Close())
 	}
 	copyDB, err := sqliteDB(c, url.Values{"_pragma": {"synchronous(NORMAL)"}})
 	if err != nil {
-		return nil, errors.Join(err, conn.Close(), readDB.Close(), writeDB.Close())
+		return nil, errors.Join(err, conn.Close(), writeDB.Close())
 	}
-	ctx = context.WithoutCancel(ctx)
 	copier := func(log *os.File) *checkpointer {
 		return newCheckpointer(ctx, copyDB, log, c.CheckpointPages, c.Logger)
 	}
-	if e.writer, err = newWriter(ctx, writeDB, newSQLiteConn(conn), e.session, copier); err != nil {
-		return nil, errors.Join(engineError(opOpen, c.Path, err), conn.Close(), copyDB.Close(), readDB.Close(), writeDB.Close())
+	w, err := newWriter(ctx, writeDB, newSQLiteConn(conn), e.session, copier)
+	if err != nil {
+		return nil, errors.Join(engineError(opOpen, c.Path, err), conn.Close(), copyDB.Close(), writeDB.Close())
 	}
-	return e, nil
+	return w, nil
 }
 
 // sqliteDB returns connections to the file with the given parameters.
@@ -121,15 +184,23 @@ func createFile(path string) error {
 
 // session returns a session on a connection.
 func (e *sqliteEngine) session(run runner) *session {
-	return &session{run: run, dialect: e.dialect, wake: e.wake, now: dossier.Instant(e.now())}
+	return &session{run: run, dialect: e.dialect, wake: e.wake, now: dossier.Instant(e.config.Now())}
 }
 
 func (e *sqliteEngine) update(ctx context.Context, f func(store.Tx) error, kind commit) error {
-	return e.writer.update(ctx, f, kind)
+	w, err := e.writes(ctx)
+	if err != nil {
+		return err
+	}
+	return w.update(ctx, f, kind)
 }
 
 func (e *sqliteEngine) settle(ctx context.Context) error {
-	if err := e.writer.syncer.settle(ctx); err != nil {
+	w, err := e.writes(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.syncer.settle(ctx); err != nil {
 		return engineError("writing database", "", err)
 	}
 	return nil
@@ -167,7 +238,10 @@ func (e *sqliteEngine) view(ctx context.Context, f func(store.Reader) error) (er
 }
 
 func (e *sqliteEngine) close() error {
-	errs := []error{e.writer.close()}
+	var errs []error
+	if e.writer != nil {
+		errs = append(errs, e.writer.close())
+	}
 	for _, c := range e.readers.idle {
 		errs = append(errs, c.close())
 	}
