@@ -167,6 +167,11 @@ func openStores(ctx context.Context, c Config, config sqlstore.Config) (db, advi
 	return db, &late{open: func(ctx context.Context) (store.Store, error) { return openAdvisories(context.WithoutCancel(ctx), c) }}, nil
 }
 
+// openAdvisories opens the store of advisories, which else is opened by who first needs it.
+func (e *Engine) openAdvisories(ctx context.Context) error {
+	return e.advisories.View(ctx, func(store.Reader) error { return nil })
+}
+
 // closeStores closes what openStores opened, side by side.
 func (c Config) closeStores(db, advisories store.Store) error {
 	if c.Database != "" {

@@ -104,17 +104,32 @@ func TestRemovedInOrder(t *testing.T) {
 	}
 }
 
-// TestOpenFails: what cannot be opened is said once, whichever of the two files it is.
+// TestOpenFails: what cannot be opened is said once, whichever of the two files it is: by a
+// server at its start, else by who needs it.
 func TestOpenFails(t *testing.T) {
 	for _, file := range []string{DatabaseFile, AdvisoryFile} {
 		dir := t.TempDir()
 		if err := os.MkdirAll(filepath.Join(dir, file, "x"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Open(t.Context(), Config{Data: dir})
-		if dossier.KindOf(err) != dossier.KindInvalid || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), file) {
-			t.Errorf("%s is a directory: %v", file, err)
+		said := func(who string, err error) {
+			if dossier.KindOf(err) != dossier.KindInvalid || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), file) {
+				t.Errorf("%s is a directory, %s: %v", file, who, err)
+			}
 		}
+		said("serving", Serve(t.Context(), ServeConfig{Config: Config{Data: dir}, Listen: "127.0.0.1:0"}, func(net.Addr) { t.Error("it serves") }))
+		e, err := Open(t.Context(), Config{Data: dir})
+		if err == nil {
+			if _, err := os.Stat(filepath.Join(dir, DatabaseFile)); err != nil {
+				t.Error(err)
+			}
+			err = e.Match(t.Context())
+			said("matching twice", e.Match(t.Context()))
+			if err := e.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		said("asking", err)
 	}
 	data := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(data, nil, 0o600); err != nil {

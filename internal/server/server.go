@@ -88,6 +88,9 @@ func Serve(ctx context.Context, c ServeConfig, ready func(addr net.Addr)) (err e
 		return err
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
+	if err := engine.openAdvisories(ctx); err != nil { // now, not when somebody asks
+		return err
+	}
 	engine.Parser = answer.NewParser(maxParsed)
 	engine.Exposures = answer.NewExposures(maxExposures)
 	listener, err := entrance.open(ctx)
