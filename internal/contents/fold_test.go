@@ -6,6 +6,8 @@ package contents
 import (
 	"encoding/json"
 	"fmt"
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -88,6 +90,60 @@ func TestHundredLayers(t *testing.T) {
 	}
 	if got := len(readImage(t, layers...).Packages); got != want {
 		t.Errorf("got %d packages, want %d", got, want)
+	}
+}
+
+// TestManyFiles: so many files and links that they are looked at side by side give the same
+// as one after the other, and each file has one place.
+func TestManyFiles(t *testing.T) {
+	const n = 3 * enough
+	base, top := []entry{symlink("lib", "usr/lib")}, []entry{gone("app/1"), file("opaque/.wh..wh..opq", "")}
+	for i := range n {
+		name := fmt.Sprintf("p%d", i)
+		base = append(base, file(fmt.Sprintf("app/%d/package.json", i), npm(name, "1.0.0")), symlink(fmt.Sprintf("links/%d", i), fmt.Sprintf("../app/%d", i)))
+		switch i % 8 {
+		case 0: // replaced through a link
+			top = append(top, file(fmt.Sprintf("links/%d/package.json", i), npm(name, "2.0.0")))
+		case 1:
+			top = append(top, gone(fmt.Sprintf("app/%d", i)))
+		case 2: // has another name, which counts when its own is gone
+			base = append(base, hardlink(fmt.Sprintf("app/%d/z.package.json", i), fmt.Sprintf("app/%d/package.json", i)),
+				hardlink(fmt.Sprintf("z/%d/package.json", i), fmt.Sprintf("app/%d/package.json", i)))
+			if i%16 == 2 {
+				top = append(top, gone(fmt.Sprintf("app/%d/package.json", i)))
+			}
+		case 3: // the link goes, what it leads to stays
+			top = append(top, gone(fmt.Sprintf("links/%d", i)))
+		case 4:
+			base = append(base, file(fmt.Sprintf("opaque/%d/package.json", i), npm(name, "3.0.0")))
+		}
+	}
+	layers := []LayerResult{readLayer(t, Options{}, base...), readLayer(t, Options{}, top...)}
+	before := runtime.GOMAXPROCS(1)
+	alone := Fold(layers)
+	runtime.GOMAXPROCS(4)
+	beside := Fold(layers)
+	runtime.GOMAXPROCS(before)
+	if diff := cmp.Diff(purls(alone), purls(beside)); diff != "" {
+		t.Errorf("side by side (-alone +beside):\n%s", diff)
+	}
+	var want []string
+	for i := range n {
+		switch {
+		case i%8 == 0:
+			want = append(want, fmt.Sprintf("pkg:npm/p%d@2.0.0 1 app/%d/package.json", i, i))
+		case i%8 == 1:
+		case i%16 == 2:
+			want = append(want, fmt.Sprintf("pkg:npm/p%d@1.0.0 0 z/%d/package.json", i, i))
+		default:
+			want = append(want, fmt.Sprintf("pkg:npm/p%d@1.0.0 0 app/%d/package.json", i, i))
+		}
+	}
+	got := purls(beside)
+	slices.Sort(got)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("packages (-want +got):\n%s", diff)
 	}
 }
 

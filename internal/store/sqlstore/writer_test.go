@@ -139,6 +139,37 @@ func TestLostCommit(t *testing.T) {
 	}
 }
 
+// TestFirstTurnFails has the update fail that began a transaction, in which it has no
+// savepoint: nothing of it stays, and who came after it is not hurt.
+func TestFirstTurnFails(t *testing.T) {
+	s := openFile(t)
+	wrong := errors.New("wrong")
+	put := func(i int, err error) func(context.Context, *tx) error {
+		return func(ctx context.Context, x *tx) error {
+			if _, err := x.PutBlob(ctx, testBlob(i)); err != nil {
+				return err
+			}
+			return err
+		}
+	}
+	for round := range 10 {
+		first := 3 * round
+		errs := group(t, s, put(first, wrong), put(first+1, nil), put(first+2, wrong))
+		for i, want := range []error{wrong, nil, wrong} {
+			if errs[i] != want {
+				t.Errorf("update %d: %v, want %v", i, errs[i], want)
+			}
+			err := s.View(t.Context(), func(r store.Reader) error {
+				_, err := r.Blob(t.Context(), testBlob(first+i).Digest)
+				return err
+			})
+			if there := err == nil; there != (want == nil) {
+				t.Errorf("round %d: what update %d wrote is there: %v", round, i, there)
+			}
+		}
+	}
+}
+
 // TestSwallowedFailure has a function hide that a statement failed: its work
 // must not be kept in part.
 func TestSwallowedFailure(t *testing.T) {
