@@ -15,6 +15,7 @@ import (
 
 	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/config"
+	"dossier.dev/dossier/internal/heap"
 	"dossier.dev/dossier/internal/server"
 )
 
@@ -190,6 +191,7 @@ func (p *program) serve(ctx context.Context, flags *pflag.FlagSet, opt serveOpti
 	if c.TLSCert != "" {
 		scheme = "https"
 	}
+	heap.Fix(heap.Lean)
 	return server.Serve(ctx, c, func(addr net.Addr) {
 		fmt.Fprintf(p.stderr, "listening on %s://%s\n", scheme, addr)
 	})
