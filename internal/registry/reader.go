@@ -26,6 +26,9 @@ func (c *call) getBlob(ctx context.Context) error {
 	})
 	if err == nil && c.r.Method == http.MethodHead { // who asks may rely on it
 		err = c.renew(ctx, store.Tx.LeaseBlob, c.Digest, b.KeptUntil)
+		if dossier.KindOf(err) == dossier.KindNotFound { // just now
+			err = c.config.Store.View(ctx, func(r store.Reader) error { return c.explain(ctx, r, err) })
+		}
 	}
 	if err != nil {
 		return when(err, dossier.KindNotFound, CodeBlobUnknown)

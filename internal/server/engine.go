@@ -164,7 +164,7 @@ func openStores(ctx context.Context, c Config, config sqlstore.Config) (db, advi
 	if err != nil || c.Database != "" {
 		return db, db, err
 	}
-	return db, &late{open: func(ctx context.Context) (store.Store, error) { return openAdvisories(context.WithoutCancel(ctx), c) }}, nil
+	return db, newLate(func(ctx context.Context) (store.Store, error) { return openAdvisories(ctx, c) }), nil
 }
 
 // openAdvisories opens the store of advisories, which else is opened by who first needs it.
@@ -200,7 +200,10 @@ func (e *Engine) RefreshContents(ctx context.Context, ref string) (stale, err er
 
 func (e *Engine) read(ctx context.Context, ref string, match bool) (stale, err error) {
 	if e.config.Offline && !dossier.IsLocal(ref) {
-		return nil, nil
+		if match { // what was found stands; that it can no longer be compared must be told
+			err = e.openAdvisories(ctx)
+		}
+		return nil, err
 	}
 	at := dossier.Times{}
 	name := ref

@@ -5,9 +5,10 @@ package server
 
 import (
 	"context"
-	"sync"
+	"errors"
 	"time"
 
+	"dossier.dev/dossier"
 	"dossier.dev/dossier/internal/store"
 )
 
@@ -16,14 +17,29 @@ import (
 type late struct {
 	open func(context.Context) (store.Store, error)
 
-	mu    sync.Mutex
-	store store.Store // nil: it is not open
+	opening chan struct{} // has one place, for who looks at what follows
+	store   store.Store   // nil: it is not open
+	closed  bool
 }
+
+func newLate(open func(context.Context) (store.Store, error)) *late {
+	return &late{open: open, opening: make(chan struct{}, 1)}
+}
+
+var errClosed = errors.New("it is closed")
 
 // opened returns the store. When it could not be opened the next call tries again.
 func (l *late) opened(ctx context.Context) (store.Store, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	const op = "opening advisories"
+	select {
+	case l.opening <- struct{}{}:
+		defer func() { <-l.opening }()
+	case <-ctx.Done():
+		return nil, &dossier.Error{Kind: dossier.KindUnavailable, Op: op, Err: ctx.Err()}
+	}
+	if l.closed {
+		return nil, &dossier.Error{Kind: dossier.KindUnavailable, Op: op, Err: errClosed}
+	}
 	if l.store != nil {
 		return l.store, nil
 	}
@@ -81,8 +97,9 @@ func (l *late) Wait(ctx context.Context, d time.Duration) error {
 
 // Close implements store.Store. What was never opened stays so.
 func (l *late) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.opening <- struct{}{}
+	defer func() { <-l.opening }()
+	l.closed = true
 	if l.store == nil {
 		return nil
 	}

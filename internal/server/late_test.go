@@ -39,6 +39,9 @@ func TestContentsNeedNoAdvisories(t *testing.T) {
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
+	if err := e.openAdvisories(t.Context()); dossier.KindOf(err) != dossier.KindUnavailable {
+		t.Errorf("after Close: %v", err)
+	}
 
 	content, err := testimage.Image{Layers: []testimage.Layer{{Files: map[string]testimage.File{
 		"else/package.json": testimage.Text(`{"name": "shop", "version": "1.9.0"}`), // another package of that name

@@ -152,7 +152,7 @@ func (r reader) TaggedManifest(ctx context.Context, path, tag string) (store.Man
 	const op = "finding tag"
 	m, ok, err := one(ctx, r.session, op, scanManifest, manifestByTag, path, tag)
 	if err == nil && !ok {
-		err = dossier.Errorf(dossier.KindNotFound, op, path+":"+tag, "it points at nothing")
+		err = dossier.Errorf(dossier.KindNotFound, op, path+":"+tag, "it points at no manifest of the repository")
 	}
 	return m, err
 }

@@ -33,24 +33,28 @@ type sqliteEngine struct {
 	wake    *waker
 	dialect *dialect
 
-	opening sync.Mutex
-	writer  *writer // nil: nobody has written yet
+	opening chan struct{} // has one place, for who looks at writer
+	writer  *writer       // nil: nobody has written yet
 }
 
 // openSQLite opens the file that c names, makes it when it is not there, and
-// brings its schema up to date. That the names of the file and of what it lies in are
-// durable is seen to before anything is written.
+// brings its schema up to date. A file that has that schema has a name that is durable.
 func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, error) {
 	readDB, err := sqliteDB(c, url.Values{"_pragma": {"query_only(1)"}})
 	if err != nil {
 		return nil, err
 	}
-	e := &sqliteEngine{config: c, db: readDB, readers: newStack(c.MaxReaders), wake: wake, dialect: sqliteDialect()}
+	e := &sqliteEngine{config: c, db: readDB, readers: newStack(c.MaxReaders), wake: wake, dialect: sqliteDialect(), opening: make(chan struct{}, 1)}
 	if e.isCurrent(ctx) {
 		return e, nil
 	}
-	if _, err := e.writes(ctx); err != nil {
-		return nil, errors.Join(err, readDB.Close())
+	err = createFile(c.Path)
+	if err == nil {
+		_, err = e.writes(ctx)
+	}
+	if err != nil {
+		_ = e.close() // the readers
+		return nil, err
 	}
 	return e, nil
 }
@@ -58,7 +62,7 @@ func openSQLite(ctx context.Context, c Config, wake *waker) (*sqliteEngine, erro
 // isCurrent reports whether the file is a database with a write-ahead log and the schema of
 // this program. What is not, and what cannot be read, is for who writes.
 func (e *sqliteEngine) isCurrent(ctx context.Context) bool {
-	if !isLogged(e.config.Path) {
+	if info, err := os.Stat(e.config.Path); err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
 		return false
 	}
 	conn, err := e.db.Conn(ctx)
@@ -66,8 +70,13 @@ func (e *sqliteEngine) isCurrent(ctx context.Context) bool {
 		return false
 	}
 	c := newSQLiteConn(conn)
+	var mode string
 	var version int64
-	if err := conn.QueryRowContext(ctx, schemaVersion).Scan(&version); err != nil {
+	err = conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&mode)
+	if err == nil {
+		err = conn.QueryRowContext(ctx, schemaVersion).Scan(&version)
+	}
+	if err != nil || mode != "wal" {
 		c.discard()
 		return false
 	}
@@ -80,28 +89,18 @@ func (e *sqliteEngine) isCurrent(ctx context.Context) bool {
 	return err == nil && version == latest
 }
 
-// isLogged reports whether a file is a database with a write-ahead log
-// (https://www.sqlite.org/fileformat.html, section 1.3.3).
-func isLogged(path string) bool {
-	const version = 19 // where the version of the format stands, for reading: 2 with a log
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	var head [version + 1]byte
-	_, err = f.ReadAt(head[:], 0)
-	return err == nil && head[version] == 2
-}
-
 // writes returns the writer. When it could not be opened the next call tries again.
 func (e *sqliteEngine) writes(ctx context.Context) (*writer, error) {
-	e.opening.Lock()
-	defer e.opening.Unlock()
+	select {
+	case e.opening <- struct{}{}:
+		defer func() { <-e.opening }()
+	case <-ctx.Done():
+		return nil, engineError(opOpen, e.config.Path, ctx.Err())
+	}
 	if e.writer != nil {
 		return e.writer, nil
 	}
-	w, err := e.openWriter(context.WithoutCancel(ctx))
+	w, err := e.openWriter(ctx)
 	if err == nil {
 		e.writer = w
 	}
@@ -111,9 +110,6 @@ func (e *sqliteEngine) writes(ctx context.Context) (*writer, error) {
 // openWriter opens the connection that writes, and brings the schema up to date.
 func (e *sqliteEngine) openWriter(ctx context.Context) (*writer, error) {
 	c := e.config
-	if err := createFile(c.Path); err != nil {
-		return nil, err
-	}
 	writeDB, err := sqliteDB(c, url.Values{
 		"_pragma": {"journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)", "cache_size(-8192)", "temp_store(memory)", fmt.Sprintf("wal_autocheckpoint(%d)", c.CheckpointPages+c.CheckpointPages/4), "journal_size_limit(67108864)"},
 		"_txlock": {"immediate"},
@@ -133,6 +129,7 @@ func (e *sqliteEngine) openWriter(ctx context.Context) (*writer, error) {
 	if err != nil {
 		return nil, errors.Join(err, conn.Close(), writeDB.Close())
 	}
+	ctx = context.WithoutCancel(ctx)
 	copier := func(log *os.File) *checkpointer {
 		return newCheckpointer(ctx, copyDB, log, c.CheckpointPages, c.Logger)
 	}
@@ -159,13 +156,28 @@ func sqliteDB(c Config, parameters url.Values) (*sql.DB, error) {
 }
 
 // createFile makes an empty file, which is an empty database, and its
-// directory, readable by nobody else.
+// directory, readable by nobody else, unless they are there. A file that is there it does not
+// open: to close it again would end all locks that SQLite holds on it in this process
+// (https://www.sqlite.org/howtocorrupt.html, section 2.2), and others would take the
+// write-ahead log for their own.
 func createFile(path string) error {
 	err := durable.MkdirAll(filepath.Dir(path), 0o700)
 	if err == nil {
-		var f *os.File
-		if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err == nil {
-			err = f.Close()
+		var info fs.FileInfo
+		info, err = os.Stat(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			var f *os.File
+			if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err == nil {
+				err = f.Close()
+			}
+		case err == nil && info.IsDir():
+			err = &fs.PathError{Op: "open", Path: path, Err: syscall.EISDIR}
+		case err == nil:
+			const read, write = 4, 2 // access(2)
+			if refused := syscall.Access(path, read|write); refused != nil {
+				err = &fs.PathError{Op: "open", Path: path, Err: refused}
+			}
 		}
 	}
 	if err == nil {

@@ -72,7 +72,9 @@ type engine interface {
 // up to date. Several processes may do so at a time.
 //
 // KindInvalid: neither or both of Path and URL are set, or URL is malformed.
-// KindStorage: the place refuses writes, or the schema is newer than this program.
+// KindStorage: the place refuses writes, or the schema is newer than this program. A SQLite
+// file that has the schema of this program is not written to: that its place refuses writes is
+// told to the first who writes.
 // KindCorrupt: the file is no database. KindUnavailable: no connection, or locked.
 func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Now == nil {
