@@ -90,7 +90,7 @@ func (t *tx) Record(ctx context.Context, s dossier.Statement) (dossier.Fact, boo
 	}
 	var end head
 	var err error
-	chained := true
+	chained := true // the subject has facts, as far as it is known: else it cannot have this one
 	locks := t.dialect.lockHead != ""
 	if !locks {
 		if end, chained, err = one(ctx, t.session, op, scanHead, newestOf, f.Subject); err != nil {
