@@ -4,8 +4,8 @@
 // Package sqlstore keeps records in SQLite or PostgreSQL.
 //
 // SQLite is the default: one file, one process or a few on one machine. Updates
-// that wait at the same time share a commit, each within a savepoint of its own, so
-// that one that fails takes nothing else with it. Commits wait for no disk; who
+// that wait at the same time share a commit, each after the first within a savepoint of its
+// own, so that one that fails takes nothing else with it. Commits wait for no disk; who
 // needs to know that the disk has one waits for an fsync of the write-ahead log, which
 // all share that were committed before it began.
 // PostgreSQL is for several replicas: each update is a transaction, run again
