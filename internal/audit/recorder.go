@@ -30,7 +30,8 @@ const (
 	blocksAtATime = 256
 	// appendTime is how long one try to write may take.
 	appendTime = 30 * time.Second
-	// keptCapacity is for how many entries memory is kept while few come.
+	// keptCapacity is for how many entries memory is kept however few come; more is kept
+	// while a quarter of it is used.
 	keptCapacity = 4096
 )
 
@@ -244,7 +245,7 @@ func (r *Recorder) take() {
 		r.told = lost
 	}
 	r.unwritten = blocks(list)
-	if cap(list) <= keptCapacity {
+	if cap(list) <= max(keptCapacity, 4*len(list)) {
 		clear(list) // hold on to no texts
 		r.spare = list
 	}
