@@ -39,8 +39,24 @@ func (a Answerer) gatherer(r store.Reader, at dossier.Times) *gatherer {
 	return g
 }
 
-// imagesPerBatch bounds how much evidence is in memory at a time.
-const imagesPerBatch = 50
+// Bounds of how much evidence is in memory at a time. An image can have thousands of findings,
+// or none: how many images are taken follows from those before them.
+const (
+	imagesPerBatch   = 50
+	findingsPerBatch = 5000
+	firstBatch       = 16
+)
+
+// nextBatch returns how many images are taken after those of some evidence.
+func nextBatch(evidence []Evidence) int {
+	findings := 0
+	for i := range evidence {
+		for _, x := range evidence[i].Exposures {
+			findings += len(x.Vulnerabilities) + len(x.Suppressed)
+		}
+	}
+	return max(1, min(imagesPerBatch, len(evidence)*findingsPerBatch/max(1, findings)))
+}
 
 // Images returns the dossier of every image that q selects, ordered by what is
 // asked for, then by digest.
@@ -170,8 +186,12 @@ func (a Answerer) judge(ctx context.Context, g *gatherer, roots []root) ([]dossi
 	defer cancel()
 	gathering.Go(func() {
 		defer close(batches)
-		for part := range slices.Chunk(roots, imagesPerBatch) {
+		size := firstBatch
+		for rest := roots; len(rest) > 0; {
+			part := rest[:min(size, len(rest))]
+			rest = rest[len(part):]
 			evidence, err := g.gather(ctx, part, with)
+			size = nextBatch(evidence)
 			select {
 			case batches <- gathered{part, evidence, err}:
 			case <-ctx.Done():
