@@ -143,6 +143,9 @@ func (f fetch) run(ctx context.Context) (store.Manifest, error) {
 	if err != nil {
 		return store.Manifest{}, err
 	}
+	if m, err := f.lately(ctx, at); dossier.KindOf(err) != dossier.KindNotFound {
+		return m, err
+	}
 	d := f.digest
 	if f.tag != "" {
 		root, err := remote.Head(ctx, f.tag)
@@ -167,6 +170,26 @@ func (f fetch) run(ctx context.Context) (store.Manifest, error) {
 		return store.Manifest{}, f.failed(ctx, err, at)
 	}
 	return f.keep(ctx, node, at)
+}
+
+// lately returns what the tag names when another fetch has just asked, which ended after
+// this one's client had looked. KindNotFound.
+func (f fetch) lately(ctx context.Context, at time.Time) (m store.Manifest, err error) {
+	if f.tag == "" {
+		return m, errNotKept
+	}
+	err = f.config.Store.View(ctx, func(r store.Reader) error {
+		open, err := r.TagsAt(ctx, []store.NameTag{{Name: f.name, Tag: f.tag}}, time.Time{})
+		if err != nil {
+			return err
+		}
+		if len(open) == 0 || at.Sub(open[0].CheckedAt) >= f.Fresh() {
+			return errNotKept
+		}
+		m, err = r.Manifest(ctx, f.path, open[0].Digest)
+		return err
+	})
+	return m, err
 }
 
 // failed remembers what an upstream does not have. A tag that is gone there is
