@@ -82,26 +82,32 @@ func mayBeStale(err error) bool {
 // kept returns what is kept of the manifest that is asked for, and when a tag
 // was seen to point at it. KindNotFound.
 func (c *call) kept(ctx context.Context) (m store.Manifest, checkedAt time.Time, err error) {
-	err = c.config.Store.View(ctx, func(r store.Reader) error {
-		d := c.Digest
-		if c.Tag != "" {
-			open, err := r.TagsAt(ctx, []store.NameTag{{Name: c.mirror.name, Tag: c.Tag}}, time.Time{})
-			if err != nil {
-				return err
-			}
-			if len(open) == 0 {
-				return errNotKept
-			}
-			d, checkedAt = open[0].Digest, open[0].CheckedAt
+	err = c.config.Store.View(ctx, func(r store.Reader) (err error) {
+		if c.Tag == "" {
+			m, err = r.Manifest(ctx, c.Repository, c.Digest)
+		} else {
+			m, checkedAt, err = c.mirror.tagged(ctx, r, c.Tag)
 		}
-		var err error
-		m, err = r.Manifest(ctx, c.Repository, d)
 		return err
 	})
 	if err == nil {
 		err = c.renew(ctx, store.Tx.LeaseManifest, m.Digest, m.KeptUntil)
 	}
 	return m, checkedAt, err
+}
+
+// tagged returns what is kept of the manifest that a tag points at, and when it was seen to.
+// KindNotFound.
+func (m *mirror) tagged(ctx context.Context, r store.Reader, tag string) (store.Manifest, time.Time, error) {
+	open, err := r.TagsAt(ctx, []store.NameTag{{Name: m.name, Tag: tag}}, time.Time{})
+	if err != nil {
+		return store.Manifest{}, time.Time{}, err
+	}
+	if len(open) == 0 {
+		return store.Manifest{}, time.Time{}, errNotKept
+	}
+	kept, err := r.Manifest(ctx, m.path, open[0].Digest)
+	return kept, open[0].CheckedAt, err
 }
 
 func (c *call) sendManifest(m store.Manifest) error {
@@ -179,14 +185,12 @@ func (f fetch) lately(ctx context.Context, at time.Time) (m store.Manifest, err 
 		return m, errNotKept
 	}
 	err = f.config.Store.View(ctx, func(r store.Reader) error {
-		open, err := r.TagsAt(ctx, []store.NameTag{{Name: f.name, Tag: f.tag}}, time.Time{})
-		if err != nil {
-			return err
+		var checkedAt time.Time
+		var err error
+		m, checkedAt, err = f.tagged(ctx, r, f.tag)
+		if err == nil && at.Sub(checkedAt) >= f.Fresh() {
+			err = errNotKept
 		}
-		if len(open) == 0 || at.Sub(open[0].CheckedAt) >= f.Fresh() {
-			return errNotKept
-		}
-		m, err = r.Manifest(ctx, f.path, open[0].Digest)
 		return err
 	})
 	return m, err
